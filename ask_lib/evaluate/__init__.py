@@ -1,0 +1,1 @@
+"""How a representation is judged: retrieval, localisation, classification."""

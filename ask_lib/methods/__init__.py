@@ -1,0 +1,1 @@
+"""The five papers' methods, a file each: tensors in, tensors out."""

@@ -1,0 +1,42 @@
+"""SCDA: selective convolutional descriptor aggregation (Wei et al.), first steps.
+
+Source: the talk in ``papers``; equation tags ``[SCDA-1]`` and ``[SCDA-2]`` are the book's.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from ask_lib.checks import check_shape
+from ask_lib.methods.descriptors import above_mean
+
+
+def activation_map(features: torch.Tensor) -> torch.Tensor:
+    """[SCDA-1] The activation map: the sum over channels.
+
+    Args:
+        features: ``(B, C, H, W)``, after ReLU.
+
+    Returns:
+        ``(B, H, W)``.
+
+    Raises:
+        ShapeError: If ``features`` is not four-dimensional.
+    """
+    check_shape(
+        "features", features, "BCHW", "Add a batch axis with features[None] if it is one image's map."
+    )
+    return features.sum(dim=1)  # [SCDA-1] (B, H, W)
+
+
+def mean_mask(features: torch.Tensor, factor: float = 1.0) -> torch.Tensor:
+    """[SCDA-2] Cells whose activation lies above the map's mean.
+
+    Args:
+        features: ``(B, C, H, W)``, after ReLU.
+        factor: Multiple of the mean; SCDA's is 1.
+
+    Returns:
+        bool, ``(B, H, W)``.
+    """
+    return above_mean(activation_map(features), factor)  # [SCDA-2]

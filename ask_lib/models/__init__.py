@@ -1,0 +1,1 @@
+"""Networks: taps on their layers, backbones by name, and their weights."""

@@ -1,0 +1,66 @@
+"""Seeds, the deterministic switch, and a report of what a run stood on."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import random
+
+import numpy as np
+import torch
+
+from ask_lib.checks import check_choice
+
+REPORTED = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "ipywidgets", "anywidget")
+
+
+def seed_everything(seed: int, *, deterministic: bool = False) -> None:
+    """Seed Python, numpy and torch (every device).
+
+    Args:
+        seed: The seed.
+        deterministic: Also ask torch for deterministic algorithms; those that have none then raise.
+    """
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - scikit-learn reads the global state when none is given
+    torch.manual_seed(seed)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The device to compute on.
+
+    Args:
+        name: ``auto`` (CUDA, else Apple's MPS, else CPU), ``cpu``, ``cuda`` or ``mps``.
+
+    Raises:
+        ChoiceError: If the name is none of these, or that device is not there.
+    """
+    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if present[kind]))
+    check_choice("device", name, ["auto", *[kind for kind, there in present.items() if there]])
+    return torch.device(name)
+
+
+def environment_report(device: torch.device | None = None) -> dict[str, str]:
+    """What a recorded number needs beside it: Python, platform, device, and package versions."""
+    device = device or pick_device()
+    report = {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": str(torch.get_num_threads()),
+    }
+    return report | {name: _version(name) for name in REPORTED}
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

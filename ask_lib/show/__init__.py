@@ -1,0 +1,1 @@
+"""Figures, sliders and recorded values: arrays in, pictures out."""
