@@ -24,9 +24,7 @@ def check_shape(name: str, tensor: torch.Tensor, pattern: Sequence[str | int], h
         ShapeError: If it does not fit.
     """
     if not isinstance(tensor, torch.Tensor):
-        raise ShapeError(
-            f"{name}: expected a tensor {_show(pattern)}, got {type(tensor).__name__}. {hint}".rstrip()
-        )
+        raise ShapeError(f"{name}: expected a tensor {_show(pattern)}, got {type(tensor).__name__}. {hint}".rstrip())
     sizes: dict[str, int] = {}
     fits = tensor.ndim == len(pattern) and all(
         size == want if isinstance(want, int) else sizes.setdefault(want, size) == size
@@ -63,10 +61,9 @@ def check_range(
     if value != value or not (above and below):
         left = "-inf" if low is None else f"{low:g}"
         right = "inf" if high is None else f"{high:g}"
-        bracket = "(" if open_low or low is None else "["
-        raise RangeError(
-            f"{name}: expected a value in {bracket}{left}, {right}{')' if high is None else ']'}; got {value!r}."
-        )
+        opening = "(" if open_low or low is None else "["
+        closing = ")" if high is None else "]"
+        raise RangeError(f"{name}: expected a value in {opening}{left}, {right}{closing}; got {value!r}.")
 
 
 def _show(pattern: Sequence[str | int]) -> str:

@@ -35,15 +35,16 @@ def pick_device(name: str = "auto") -> torch.device:
     """The device to compute on.
 
     Args:
-        name: ``auto`` (CUDA, else Apple's MPS, else CPU), ``cpu``, ``cuda`` or ``mps``.
+        name: ``auto`` (CUDA where there is one, else CPU), ``cpu`` or ``cuda``. Apple's MPS has no float64, which
+            the masks need, so it is not offered.
 
     Raises:
         ChoiceError: If the name is none of these, or that device is not there.
     """
-    present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    there = ["cuda", "cpu"] if torch.cuda.is_available() else ["cpu"]
     if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if present[kind]))
-    check_choice("device", name, ["auto", *[kind for kind, there in present.items() if there]])
+        return torch.device(there[0])
+    check_choice("device", name, ["auto", *there])
     return torch.device(name)
 
 

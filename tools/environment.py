@@ -84,9 +84,7 @@ def make(venv: Path, extras: str, held: list[str]) -> bool:
     if stamp.is_file() and stamp.read_text() == wanted and python.exists():
         return False
     check_space(ROOT)
-    print(
-        f"Making the environment in {venv} (torch is large: the first time takes a minute or two)", flush=True
-    )
+    print(f"Making the environment in {venv} (torch is large: the first time takes a minute or two)", flush=True)
     stamp.unlink(missing_ok=True)
     if not python.exists():
         run(sys.executable, "-m", "venv", "--clear", str(venv))

@@ -22,9 +22,7 @@ def to_descriptors(features: torch.Tensor) -> torch.Tensor:
     Raises:
         ShapeError: If ``features`` is not four-dimensional.
     """
-    check_shape(
-        "features", features, "BCHW", "Add a batch axis with features[None] if it is one image's map."
-    )
+    check_shape("features", features, "BCHW", "Add a batch axis with features[None] if it is one image's map.")
     return features.flatten(2).transpose(1, 2)  # (B, H*W, C)
 
 

@@ -23,9 +23,7 @@ def activation_map(features: torch.Tensor) -> torch.Tensor:
     Raises:
         ShapeError: If ``features`` is not four-dimensional.
     """
-    check_shape(
-        "features", features, "BCHW", "Add a batch axis with features[None] if it is one image's map."
-    )
+    check_shape("features", features, "BCHW", "Add a batch axis with features[None] if it is one image's map.")
     return features.sum(dim=1)  # [SCDA-1] (B, H, W)
 
 
