@@ -42,10 +42,11 @@ def check_space(folder: Path, needed_gb: float = NEEDED_GB) -> None:
         )
 
 
-def fingerprint(extras: str, held: list[str]) -> str:
+def fingerprint(packages: list[str], held: list[str]) -> str:
     """Hash of all that decides what gets installed."""
     parts = [(ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt")]
-    parts += [extras.encode(), " ".join(held).encode(), sys.version.encode(), str(ROOT).encode()]
+    parts += [" ".join(names).encode() for names in (packages, held)]
+    parts += [sys.version.encode(), str(ROOT).encode()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
@@ -68,18 +69,18 @@ def run(*command: str) -> None:
         raise SetupError(f"`{' '.join(command[:4])} ...` failed: {hint}. Run the same make command again.")
 
 
-def make(venv: Path, extras: str, held: list[str]) -> bool:
+def make(venv: Path, packages: list[str], held: list[str]) -> bool:
     """Make the environment.
 
     Args:
         venv: Where it goes.
-        extras: The package's extras, comma-separated.
+        packages: What uv is to install; their versions come from ``constraints.txt``.
         held: Further exact requirements, which win over ``constraints.txt``.
 
     Returns:
         Whether anything had to be done.
     """
-    stamp, wanted = venv / STAMP, fingerprint(extras, held)
+    stamp, wanted = venv / STAMP, fingerprint(packages, held)
     python = venv / "bin" / "python"
     if stamp.is_file() and stamp.read_text() == wanted and python.exists():
         return False
@@ -91,9 +92,8 @@ def make(venv: Path, extras: str, held: list[str]) -> bool:
     run(str(python), "-m", "pip", "install", "--quiet", pin("uv"))
     constraints = venv / "constraints.txt"
     constraints.write_text(_held_constraints(held))
-    target = f"{ROOT}[{extras}]" if extras else str(ROOT)
     uv = [str(venv / "bin" / "uv"), "pip", "install", "--python", str(python)]
-    run(*uv, "--constraints", str(constraints), "--editable", target, *held)
+    run(*uv, "--constraints", str(constraints), *packages, *held)
     partial = stamp.with_suffix(".part")
     partial.write_text(wanted)
     partial.replace(stamp)
@@ -112,11 +112,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="where the environment goes")
     parser.add_argument("--extras", default="book,test,docs", help="extras of the package, comma-separated")
+    parser.add_argument("--packages", nargs="*", help="install these instead of the book's own package and its extras")
     parser.add_argument("--hold", nargs="*", default=[], help="exact requirements that win over the pins")
     args = parser.parse_args(argv)
     try:
         check_python()
-        make(args.venv.absolute(), args.extras, args.hold)
+        make(args.venv.absolute(), args.packages or ["--editable", f"{ROOT}[{args.extras}]"], args.hold)
     except SetupError as error:
         print(f"environment: {error}", file=sys.stderr)
         return 1

@@ -1,0 +1,84 @@
+# The commands of the ASK book. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON  ?= $(shell command -v python3.11 || command -v python3 || command -v python)
+VENV    ?= .venv
+PROFILE ?= book
+NB      ?= 00_start_here
+URL     ?=
+PORT    ?= 8000
+RUN      = $(VENV)/bin/python
+PARAMS  ?=
+
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help
+help: ## list the commands
+	@echo "The ASK book. Commands:"
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@echo
+	@echo "Settings: PROFILE=smoke|book|gpu|paper (now $(PROFILE)), NB=name of a chapter, PARAMS='NAME=value ...',"
+	@echo "          PYTHON=python3.11, VENV=folder, BROWSER=skip (tests without Chromium), ASK_REALDATA=folder of real files"
+
+.PHONY: env
+env: ## make the environment in .venv (only when its inputs changed)
+	@test -n "$(PYTHON)" || { echo "error: no Python found; install Python 3.11 and run: make PYTHON=python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) tools/environment.py --venv $(VENV)
+
+.PHONY: book
+book: env ## execute the chapters (PROFILE=book) and render the pages
+	@$(RUN) -m tools.execute --profile $(PROFILE)
+	@$(RUN) -m tools.render --profile $(PROFILE)
+
+.PHONY: test
+test: env ## run all tests, the chapters at the smoke profile and the rendered pages in Chromium
+	@$(RUN) -m tools.check_browser
+	@$(RUN) -m tools.execute --profile smoke
+	@$(RUN) -m tools.render --profile smoke
+	@$(RUN) -m pytest $(ARGS)
+
+.PHONY: notebook
+notebook: env ## execute one chapter: make notebook NB=00_start_here PROFILE=smoke PARAMS='IMAGES=my/pictures'
+	@$(RUN) -m tools.execute $(NB) --profile $(PROFILE) $(foreach p,$(PARAMS),--parameter '$(p)')
+
+.PHONY: check
+check: env ## check the rendered pages of a profile without a browser: make check PROFILE=book
+	@$(RUN) -m tools.check_pages --profile $(PROFILE)
+
+.PHONY: serve
+serve: env ## serve the rendered pages at http://127.0.0.1:8000 (PORT=...)
+	@test -f _build/html/index.html || { echo "error: nothing is rendered yet; run: make book" >&2; exit 1; }
+	@$(RUN) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+
+.PHONY: lint
+lint: env ## ruff, mypy, the workflows, the notebooks' first cells
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(VENV)/bin/zizmor --offline --quiet .github/workflows
+	@$(RUN) -m tools.notebooks --check
+
+.PHONY: expect
+expect: env ## write tests/expected/PROFILE.json anew from the executed chapters; read the difference before you commit it
+	@$(RUN) -m tools.expect --profile $(PROFILE) --write
+
+.PHONY: repository
+repository: env ## set the repository's address everywhere: make repository URL=https://github.com/OWNER/NAME
+	@$(RUN) -m tools.notebooks --repository "$(URL)"
+
+.PHONY: lock
+lock: env ## resolve constraints.txt anew from pyproject.toml
+	@$(VENV)/bin/uv pip compile pyproject.toml --all-extras --python-version 3.11 --universal \
+	  --no-header --no-annotate --no-emit-index-url --upgrade --quiet --output-file constraints.txt
+
+.PHONY: clean
+clean: ## remove all that was built, but not the environment
+	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.PHONY: distclean
+distclean: clean ## remove the environment too
+	rm -rf .venv .venv-* *.egg-info

@@ -1,0 +1,652 @@
+"""Sliders that also work with no kernel: `Explorer`.
+
+Two forms. `Explorer.frames` shows ready pictures and chooses among them; with a kernel it also makes those that are
+not ready. `Explorer.threshold` sends a picture and a small map, and the page itself compares, draws and counts. Both
+say in a line of text what the picture shows, and that line is the same in Python (`Explorer.state_at`), in Jupyter
+and in the rendered page.
+
+What the page needs lies in five synchronised traits, and nothing of it is code:
+
+* ``spec``: what there is (sliders, texts, and for each setting what to show), plain JSON;
+* ``images``: encoded pictures, ``{mime, width, height, show, data}``; the rendered book has ``url`` for ``data``;
+* ``arrays``: little-endian float32 buffers;
+* ``index``: where each slider stands; the only one that the page changes;
+* ``current``: the picture that the kernel made last, where it was not among the ready ones.
+
+Texts are templates: ``{name}`` is a value as the slider shows it, ``{name:.2f}`` a number with two decimals. Halves
+round away from zero, in Python as in JavaScript.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import math
+import re
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import ROUND_HALF_UP, Context, Decimal
+from pathlib import Path
+from typing import Any, Protocol
+
+import anywidget
+import numpy as np
+import numpy.typing as npt
+import torch
+import traitlets
+from PIL import Image
+
+from ask_lib.checks import check_choice, check_range
+from ask_lib.errors import ChoiceError, RangeError, ShapeError
+from ask_lib.methods.descriptors import above_mean
+
+RULES = ("above mean", "above", "below")
+FORMATS = ("png", "webp", "jpeg")
+_FIELD = re.compile(r"\{\{|\}\}|\{([^{}:]+)(?::\.([0-9])f)?\}")
+_HERE = Path(__file__).parent
+_FIGURE_DPI = 144
+_CSS_DPI = 96
+_COLOURS = 128  # of a PNG's palette
+_KEPT_FRAMES = 256  # that the kernel made on demand
+
+Text = str | Callable[..., str]
+Picture = npt.NDArray[np.uint8] | Image.Image
+Fields = dict[str, tuple[float | None, str | None]]
+"""A template's fields: the number (for ``{name:.2f}``) and the text (for ``{name}``)."""
+
+
+def fixed(value: float, decimals: int) -> str:
+    """A number with so many decimals, halves away from zero: what JavaScript's ``toFixed`` gives.
+
+    Python's own formatting rounds halves to even: 2.5 would be 2 in the kernel and 3 in the page.
+
+    Raises:
+        RangeError: If the number is not finite, or 1e21 and beyond.
+    """
+    if not math.isfinite(value) or abs(value) >= 1e21:
+        raise RangeError(f"value: expected a finite number below 1e21, got {value!r}.")
+    text = str(Decimal(value).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP, Context(prec=64)))
+    return text.lstrip("-") if not text.strip("-0.") else text
+
+
+def fill(template: str, fields: Fields) -> str:
+    """Put fields into a template.
+
+    Args:
+        template: Text with ``{name}`` and ``{name:.2f}``; ``{{`` stands for a brace.
+        fields: What the names stand for.
+
+    Raises:
+        ChoiceError: If a name is unknown, or is a number that needs decimals, or a brace stands alone.
+    """
+    if set(_FIELD.sub("", template)) & {"{", "}"}:
+        raise ChoiceError(f"template: expected {{name}} or {{name:.2f}}, got {template!r}. Write {{{{ for a brace.")
+
+    def one(match: re.Match[str]) -> str:
+        name, decimals = match.groups()
+        if name is None:
+            return match[0][0]
+        check_choice("template field", name, fields)
+        number, text = fields[name]
+        if decimals is not None and number is not None:
+            return fixed(number, int(decimals))
+        if decimals is not None or text is None:
+            raise ChoiceError(
+                f"template: {match[0]} does not fit; {name} is a {'word' if text else 'number'}: "
+                f"write {{{name}{'' if text else ':.2f'}}}."
+            )
+        return text
+
+    return _FIELD.sub(one, template)
+
+
+@dataclass(frozen=True)
+class Control:
+    """One slider or select.
+
+    Attributes:
+        name: Its name in templates and in ``choose``.
+        label: What the page shows.
+        values: What can be chosen.
+        texts: The values as the page shows them; made from the values if empty.
+    """
+
+    name: str
+    label: str
+    values: tuple[Any, ...]
+    texts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        values = tuple(value.item() if isinstance(value, np.generic) else value for value in self.values)
+        if not values:
+            raise RangeError(f"{self.name}: expected at least one value, got none.")
+        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "texts", self.texts or tuple(map(_plain, values)))
+
+    def position(self, value: Any) -> int:
+        """Where a value stands; numbers may differ by rounding.
+
+        Raises:
+            ChoiceError: If it is not among the values.
+        """
+        for at, known in enumerate(self.values):
+            both = _is_number(value) and _is_number(known)
+            if known == value or (both and math.isclose(known, value, rel_tol=1e-9, abs_tol=1e-12)):
+                return at
+        shown = self.texts if len(self.texts) <= 12 else (*self.texts[:3], "...", self.texts[-1])
+        raise ChoiceError(f"{self.name}: expected one of {', '.join(shown)}; got {value!r}.")
+
+    def field(self, at: int) -> tuple[float | None, str]:
+        """Number and text, for templates."""
+        value = self.values[at]
+        return (float(value) if _is_number(value) else None), self.texts[at]
+
+    def spec(self) -> dict[str, Any]:
+        """What the page needs to know of it."""
+        numbers = [float(value) if _is_number(value) else None for value in self.values]
+        kind = "range" if all(number is not None for number in numbers) else "select"
+        return {
+            "name": self.name,
+            "label": self.label,
+            "kind": kind,
+            "numbers": numbers,
+            "texts": list(self.texts),
+        }
+
+
+class _Form(Protocol):
+    """What both forms can do."""
+
+    controls: list[Control]
+
+    def state(self, index: Sequence[int]) -> dict[str, Any]:
+        """The texts and numbers of one setting."""
+
+
+@dataclass
+class _Frames:
+    """The first form: a picture for every setting, ready or made on demand."""
+
+    controls: list[Control]
+    render: Callable[..., Any]
+    alt: Text
+    readout: Text
+    fmt: str
+    made: OrderedDict[tuple[int, ...], dict[str, Any]] = field(default_factory=OrderedDict)
+
+    def values(self, index: Sequence[int]) -> dict[str, Any]:
+        return {control.name: control.values[at] for control, at in zip(self.controls, index, strict=True)}
+
+    def state(self, index: Sequence[int]) -> dict[str, Any]:
+        values = self.values(index)
+        fields: Fields = {c.name: c.field(at) for c, at in zip(self.controls, index, strict=True)}
+        texts = {
+            name: fill(text, fields) if isinstance(text, str) else str(text(**values))
+            for name, text in (("alt", self.alt), ("readout", self.readout))
+        }
+        return {"values": values, **texts}
+
+    def picture(self, index: Sequence[int]) -> dict[str, Any]:
+        """One encoded picture."""
+        made = self.render(**self.values(index))
+        if isinstance(made, bytes):
+            return _image(made)
+        if hasattr(made, "savefig"):
+            return _figure_image(made, self.fmt)
+        raise ShapeError(f"render: expected bytes or a matplotlib Figure, got {type(made).__name__}.")
+
+    def frame(self, index: Sequence[int]) -> dict[str, Any]:
+        """Picture and texts of one setting, kept for the next time."""
+        key = tuple(index)
+        if key not in self.made:
+            picture, texts = self.picture(index), self.state(index)
+            self.made[key] = {"at": list(key), "alt": texts["alt"], "readout": texts["readout"], "image": picture}
+            while len(self.made) > _KEPT_FRAMES:
+                self.made.popitem(last=False)
+        self.made.move_to_end(key)
+        return self.made[key]
+
+
+@dataclass
+class _Cells:
+    """A map whose cells a threshold keeps or drops; a layer of the second form."""
+
+    map: npt.NDArray[np.float32]  # (h, w)
+    rule: str
+    mean: float
+
+    def mask(self, threshold: float) -> npt.NDArray[np.bool_]:
+        """The cells that are kept, ``(h, w)``."""
+        if self.rule == "above mean":
+            return np.asarray(above_mean(torch.from_numpy(self.map)[None], threshold)[0].numpy(), dtype=bool)
+        wide = self.map.astype(np.float64)  # NumPy would round the threshold to float32 else
+        return wide > threshold if self.rule == "above" else wide < threshold
+
+    def fields(self, threshold: float) -> dict[str, float]:
+        kept = int(self.mask(threshold).sum())
+        return {"kept": kept, "cells": self.map.size, "percent": 100 * kept / self.map.size, "mean": self.mean}
+
+
+@dataclass
+class _Scene:
+    """One picture with what is drawn over it."""
+
+    image: int
+    cells: _Cells
+    points: npt.NDArray[np.float32] | None  # (K, 2), (x, y), best first
+
+
+@dataclass
+class _Layers:
+    """The second form: pictures and arrays that the page draws."""
+
+    controls: list[Control]
+    scenes: list[_Scene]  # row by row over the first ``choosing`` controls
+    choosing: int
+    alt: str
+    readout: str
+
+    def scene(self, index: Sequence[int]) -> _Scene:
+        at = 0
+        for control, place in zip(self.controls[: self.choosing], index, strict=False):
+            at = at * len(control.values) + place
+        return self.scenes[at]
+
+    def state(self, index: Sequence[int]) -> dict[str, Any]:
+        scene = self.scene(index)
+        values = {c.name: c.values[at] for c, at in zip(self.controls, index, strict=True)}
+        fields: Fields = {c.name: c.field(at) for c, at in zip(self.controls, index, strict=True)}
+        numbers = scene.cells.fields(values["threshold"])
+        if scene.points is not None:
+            numbers["points"] = min(values.get("top", len(scene.points)), len(scene.points))
+        for name, number in numbers.items():
+            fields[name] = (float(number), str(number) if isinstance(number, int) else None)
+        texts = {"alt": fill(self.alt, fields), "readout": fill(self.readout, fields)}
+        return {"values": values, **numbers, **texts, "mask": scene.cells.mask(values["threshold"])}
+
+    def spec(self) -> tuple[dict[str, Any], list[bytes]]:
+        """The page's description, and the arrays that it names by number."""
+        arrays: list[bytes] = []
+        scenes = [{"image": scene.image, "layers": self._layers(scene, arrays)} for scene in self.scenes]
+        return {"choosing": self.choosing, "scenes": scenes, "alt": self.alt, "readout": self.readout}, arrays
+
+    def _layers(self, scene: _Scene, arrays: list[bytes]) -> list[dict[str, Any]]:
+        names = [control.name for control in self.controls]
+        cells = scene.cells
+        layers: list[dict[str, Any]] = [
+            {
+                "kind": "cells",
+                "array": len(arrays),
+                "shape": list(cells.map.shape),
+                "rule": cells.rule,
+                "mean": cells.mean,
+                "by": names.index("threshold"),
+            }
+        ]
+        arrays.append(cells.map.astype("<f4").tobytes())
+        if scene.points is not None:
+            by = names.index("top") if "top" in names else None
+            layers.append(
+                {
+                    "kind": "points",
+                    "array": len(arrays),
+                    "count": len(scene.points),
+                    "shape": list(cells.map.shape),
+                    "by": by,
+                }
+            )
+            arrays.append(scene.points.astype("<f4").tobytes())
+        return layers
+
+
+class Explorer(anywidget.AnyWidget):
+    """Sliders over pictures, live in Jupyter and Colab, and still at work in a page with no kernel.
+
+    Make one by `Explorer.frames` or `Explorer.threshold`.
+
+    Attributes:
+        spec: What there is to choose and to show.
+        images: The encoded pictures.
+        arrays: The maps and keypoints.
+        index: Where each control stands.
+        current: The picture that the kernel made last.
+    """
+
+    _esm = _HERE / "explorer.js"
+    _css = _HERE / "explorer.css"
+
+    spec: Any = traitlets.Dict().tag(sync=True)
+    images: Any = traitlets.List().tag(sync=True)
+    arrays: Any = traitlets.List().tag(sync=True)
+    index: Any = traitlets.List(traitlets.Int()).tag(sync=True)
+    current: Any = traitlets.Dict().tag(sync=True)
+
+    def __init__(
+        self,
+        form: _Form,
+        spec: Mapping[str, Any],
+        images: list[dict[str, Any]],
+        arrays: list[bytes],
+        index: Sequence[int],
+    ) -> None:
+        self._form = form
+        controls = [control.spec() for control in form.controls]
+        spec = {"version": 1, "controls": controls, **spec}
+        super().__init__(spec=spec, images=images, arrays=arrays, index=list(index))
+        self.observe(self._moved, names="index")
+
+    @classmethod
+    def frames(
+        cls,
+        render: Callable[..., Any],
+        params: Mapping[str, Sequence[Any]],
+        *,
+        alt: Text,
+        readout: Text,
+        labels: Mapping[str, str] | None = None,
+        start: Mapping[str, Any] | None = None,
+        precompute: bool = True,
+        fmt: str = "png",
+    ) -> Explorer:
+        """Pictures chosen by sliders.
+
+        Args:
+            render: Called with one value a parameter, by name; returns an encoded image or a matplotlib Figure, which
+                is closed.
+            params: Names and values. Numbers make a slider, words a select.
+            alt: What a picture shows, for those who don't see it: a template of the values, or a function of them.
+            readout: The line below the picture, of the same kind.
+            labels: What the page calls the parameters, where it is not their name.
+            start: Where the sliders begin, if not at their first values.
+            precompute: Make all pictures now, so that the rendered page has them. Else only the first one is ready,
+                and the others are made when asked for.
+            fmt: How figures are encoded, ``png`` (128 colours: for plots) or ``webp`` (for photographs).
+
+        Raises:
+            ChoiceError: If a template, the format or the start names something unknown.
+            ShapeError: If ``render`` returns something else.
+        """
+        check_choice("fmt", fmt, FORMATS)
+        controls = [Control(name, (labels or {}).get(name, name), tuple(values)) for name, values in params.items()]
+        form = _Frames(controls, render, alt, readout, fmt)
+        index = _start(controls, start or {})
+        every = itertools.product(*[range(len(control.values)) for control in controls])
+        images: list[dict[str, Any]] = []
+        known: dict[str, int] = {}
+        stills = []
+        for at in every if precompute else [tuple(index)]:
+            picture = form.picture(at)
+            name = hashlib.sha256(picture["data"]).hexdigest()
+            if name not in known:
+                known[name] = len(images)
+                images.append(picture)
+            state = form.state(at)
+            stills.append({"at": list(at), "image": known[name], "alt": state["alt"], "readout": state["readout"]})
+        first = next(still for still in stills if still["at"] == index)
+        return cls(form, {"form": "frames", "first": first, "stills": stills}, images, [], index)
+
+    @classmethod
+    def threshold(
+        cls,
+        pictures: Mapping[str, Picture] | Picture,
+        maps: Mapping[str, Any] | npt.ArrayLike,
+        *,
+        alt: str,
+        readout: str = "{kept} of {cells} cells kept ({percent:.1f} %), threshold {threshold}",
+        label: str = "Threshold",
+        low: float = 0.0,
+        high: float = 3.0,
+        step: float = 0.05,
+        start: float = 1.0,
+        rule: str = "above mean",
+        unit: str | None = None,
+        keypoints: Mapping[str, Any] | npt.ArrayLike | None = None,
+        scores: Mapping[str, Any] | npt.ArrayLike | None = None,
+        top: Sequence[int] | None = None,
+        width: int = 480,
+        fmt: str = "webp",
+    ) -> Explorer:
+        """A map over a picture, with a slider for the value that a cell must pass. The page does the arithmetic.
+
+        With several pictures, or several layers' maps of each, the page has a select for them.
+
+        Args:
+            pictures: uint8 ``(H, W, 3)`` or PIL pictures by name, or one of them.
+            maps: For each picture's name a map ``(h, w)``, or maps by layer's name (the same layers for all). A map
+                covers the whole picture, its first cell the upper left corner. Held as float32.
+            alt: Template of the text for those who don't see the picture: ``{picture}``, ``{layer}``, ``{kept}``,
+                ``{cells}``, ``{percent:.1f}``, ``{mean:.3f}``, ``{threshold}``, and with keypoints ``{points}``.
+            readout: Template of the line below the picture.
+            label: The slider's label.
+            low: Smallest threshold.
+            high: Largest threshold.
+            step: Between two thresholds; its decimals are shown.
+            start: Where the slider begins.
+            rule: ``above mean`` keeps cells strictly above threshold × mean, as `above_mean` does; ``above`` and
+                ``below`` compare with the threshold itself, strictly.
+            unit: Follows the threshold's number; `` × mean`` with ``above mean`` if not given.
+            keypoints: For each picture's name ``(K, 2)``, (x, y), in cells of the map, or by layer's name; integers
+                are the cells' centres.
+            scores: ``(K,)`` in the same arrangement: the best are drawn first.
+            top: Numbers of keypoints for a further slider, named ``top``; it begins at the last.
+            width: The picture's width in the page, in CSS pixels; it is sent with at most twice as many.
+            fmt: How pictures are encoded.
+
+        Raises:
+            ChoiceError: If pictures and maps have different names, or a template or the rule is unknown.
+            RangeError: If a map is not finite, or the slider's numbers make no range.
+            ShapeError: If a picture or a map has another shape.
+        """
+        check_choice("rule", rule, RULES)
+        check_choice("fmt", fmt, FORMATS)
+        named = dict(pictures) if isinstance(pictures, Mapping) else {"picture": pictures}
+        by_layer = _by_layer("maps", maps, named)
+        layers = list(next(iter(by_layer.values())))
+        points = None if keypoints is None else _by_layer("keypoints", keypoints, named, layers)
+        weights = None if scores is None else _by_layer("scores", scores, named, layers)
+        images = [_picture_image(name, picture, width, fmt) for name, picture in named.items()]
+        scenes = [
+            _Scene(
+                at,
+                _cells(f"maps[{name!r}]", by_layer[name][layer], rule),
+                None if points is None else _best_first(points[name][layer], weights and weights[name][layer]),
+            )
+            for at, name in enumerate(named)
+            for layer in layers
+        ]
+        choosing = []
+        if len(named) > 1 or isinstance(pictures, Mapping):
+            choosing.append(Control("picture", "Picture", tuple(named)))
+        if len(layers) > 1:
+            choosing.append(Control("layer", "Layer", tuple(layers)))
+        suffix = (" × mean" if rule == "above mean" else "") if unit is None else unit
+        controls = [*choosing, _slider("threshold", label, low, high, step, suffix)]
+        if top is not None:
+            controls.append(Control("top", "Keypoints", tuple(top)))
+        form = _Layers(controls, scenes, len(choosing), alt, readout)
+        index = _start(controls, {"threshold": start, **({} if top is None else {"top": top[-1]})})
+        for at in itertools.product(*[range(len(control.values)) for control in choosing]):
+            form.state([*at, *index[len(choosing) :]])  # a template that does not fit fails here, not in the page
+        state, (spec, arrays) = form.state(index), form.spec()
+        spec["first"] = {"image": form.scene(index).image, "alt": state["alt"], "readout": state["readout"]}
+        return cls(form, {"form": "layers", **spec}, images, arrays, index)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What is chosen now, by name."""
+        return {c.name: c.values[at] for c, at in zip(self._form.controls, self.index, strict=True)}
+
+    def choose(self, **values: Any) -> None:
+        """Move sliders.
+
+        Raises:
+            ChoiceError: If a name or a value does not exist.
+        """
+        self.index = self._at(values)
+
+    def state_at(self, **values: Any) -> dict[str, Any]:
+        """What the page says at a setting, computed here.
+
+        Args:
+            **values: The setting; what is not named stays as it is now.
+
+        Returns:
+            ``values``, ``alt`` and ``readout``; `Explorer.threshold` also gives ``kept``, ``cells``, ``percent``,
+            ``mean``, ``mask`` (bool, ``(h, w)``) and, with keypoints, ``points``.
+
+        Raises:
+            ChoiceError: If a name or a value does not exist.
+        """
+        return self._form.state(self._at(values))
+
+    def _at(self, values: Mapping[str, Any]) -> list[int]:
+        names = [control.name for control in self._form.controls]
+        for name in values:
+            check_choice("name", name, names)
+        return [
+            control.position(values[control.name]) if control.name in values else at
+            for control, at in zip(self._form.controls, self.index, strict=True)
+        ]
+
+    @traitlets.validate("index")
+    def _check_index(self, proposal: Any) -> list[int]:
+        index: list[int] = list(proposal["value"])
+        sizes = [len(control.values) for control in self._form.controls]
+        if len(index) != len(sizes) or not all(0 <= at < size for at, size in zip(index, sizes, strict=True)):
+            raise RangeError(f"index: expected one position a control, below {sizes}; got {index}.")
+        return index
+
+    def _moved(self, change: Any) -> None:
+        """Make the picture of a setting that is not ready."""
+        form, index = self._form, list(change["new"])
+        if not isinstance(form, _Frames) or any(still["at"] == index for still in self.spec["stills"]):
+            return
+        try:
+            self.current = form.frame(index)
+        except Exception as error:
+            self.current = {"at": index, "error": f"{type(error).__name__}: {error}"}
+            raise
+
+    def __repr__(self) -> str:
+        """What stands in for the sliders where they can't be drawn."""
+        if not hasattr(self, "_form"):
+            return object.__repr__(self)
+        state = self._form.state(self.index)
+        return f"Explorer: {state['readout']} (sliders: {', '.join(c.label for c in self._form.controls)})"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _start(controls: Sequence[Control], wanted: Mapping[str, Any]) -> list[int]:
+    """Positions to begin with."""
+    for name in wanted:
+        check_choice("start", name, [control.name for control in controls])
+    return [control.position(wanted[control.name]) if control.name in wanted else 0 for control in controls]
+
+
+def _slider(name: str, label: str, low: float, high: float, step: float, unit: str) -> Control:
+    """Evenly spaced numbers, each the decimal that it is shown as."""
+    check_range("step", step, 0, open_low=True)
+    check_range("high", high, low)
+    first, spacing = Decimal(str(low)), Decimal(str(step))
+    decimals = max(0, -int(first.as_tuple().exponent), -int(spacing.as_tuple().exponent))
+    count = int((Decimal(str(high)) - first) / spacing) + 1
+    values = tuple(float(first + at * spacing) for at in range(count))
+    return Control(name, label, values, tuple(fixed(value, decimals) + unit for value in values))
+
+
+def _by_layer(what: str, given: Any, names: Iterable[str], layers: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+    """``given[picture][layer]``, however short the form in which it came."""
+    names = list(names)
+    by_name = dict(given) if isinstance(given, Mapping) else dict.fromkeys(names, given)
+    lone = not isinstance(given, Mapping) and len(names) > 1
+    if lone or sorted(by_name) != sorted(names):
+        raise ChoiceError(
+            f"{what}: expected one entry for each of {', '.join(names)}; "
+            f"got {', '.join(by_name) if isinstance(given, Mapping) else 'a single one'}."
+        )
+    nested = {name: dict(one) if isinstance(one, Mapping) else {"": one} for name, one in by_name.items()}
+    wanted = list(layers) or list(next(iter(nested.values())))
+    for name, one in nested.items():
+        if sorted(one) != sorted(wanted):
+            raise ChoiceError(f"{what}[{name!r}]: expected the layers {wanted}, got {list(one)}.")
+    return nested
+
+
+def _cells(name: str, given: Any, rule: str) -> _Cells:
+    held = given.detach().cpu().numpy() if isinstance(given, torch.Tensor) else np.asarray(given)
+    if held.ndim != 2 or 0 in held.shape:
+        raise ShapeError(f"{name}: expected (h, w), got {tuple(held.shape)}.")
+    kept = np.ascontiguousarray(held, dtype=np.float32)
+    if not np.isfinite(kept).all():
+        raise RangeError(f"{name}: expected finite numbers, got {int((~np.isfinite(kept)).sum())} that are not.")
+    # The very mean that `above_mean` compares with: summed in another order it could differ in the last bit.
+    mean = torch.from_numpy(kept)[None].double().mean(dim=(1, 2))
+    return _Cells(kept, rule, float(mean[0]))
+
+
+def _best_first(points: Any, scores: Any) -> npt.NDArray[np.float32]:
+    held = np.asarray(points, dtype=np.float32)
+    if held.ndim != 2 or held.shape[1] != 2 or not np.isfinite(held).all():
+        raise ShapeError(f"keypoints: expected (K, 2), finite, got {held.shape}.")
+    if scores is None:
+        return held
+    weights = np.asarray(scores, dtype=np.float64)
+    if weights.shape != held.shape[:1]:
+        raise ShapeError(f"scores: expected ({len(held)},), one a keypoint, got {weights.shape}.")
+    return held[np.argsort(-weights, kind="stable")]
+
+
+def _image(data: bytes, show: float | None = None) -> dict[str, Any]:
+    """What the page needs to know of an encoded image."""
+    with Image.open(io.BytesIO(data)) as opened:
+        width, height, mime = *opened.size, Image.MIME[opened.format or "PNG"]
+    return {"mime": mime, "width": width, "height": height, "show": round(show or width), "data": data}
+
+
+def _figure_image(figure: Any, fmt: str) -> dict[str, Any]:
+    """Encode a matplotlib Figure, and close it."""
+    raw = io.BytesIO()
+    try:
+        figure.savefig(raw, format="png", dpi=_FIGURE_DPI)
+    finally:
+        if "matplotlib.pyplot" in sys.modules:
+            sys.modules["matplotlib.pyplot"].close(figure)
+    with Image.open(raw) as opened:
+        drawn = opened.convert("RGB")
+    return _image(_encode(drawn, fmt), drawn.width * _CSS_DPI / _FIGURE_DPI)
+
+
+def _picture_image(name: str, picture: Any, width: int, fmt: str) -> dict[str, Any]:
+    """Encode a photograph, no larger than the page can show."""
+    if isinstance(picture, Image.Image):
+        held = picture.convert("RGB")
+    else:
+        array = np.asarray(picture)
+        if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+            raise ShapeError(f"pictures[{name!r}]: expected uint8 (H, W, 3), got {array.dtype} {array.shape}.")
+        held = Image.fromarray(array)
+    if held.width > 2 * width:
+        held = held.resize((2 * width, max(1, round(held.height * 2 * width / held.width))), Image.Resampling.LANCZOS)
+    return _image(_encode(held, fmt), width)
+
+
+def _encode(picture: Image.Image, fmt: str) -> bytes:
+    """A small file: PNG with a palette, WebP or JPEG."""
+    encoded = io.BytesIO()
+    if fmt == "png":
+        few = picture.getcolors(256)
+        colours = len(few) if few else _COLOURS
+        picture.quantize(colours).save(encoded, "png", optimize=True)
+    else:
+        picture.save(encoded, fmt, quality=82)
+    return encoded.getvalue()

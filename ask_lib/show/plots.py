@@ -1,0 +1,168 @@
+"""Figures in the book's one style: arrays in, Axes out.
+
+Maps are shown with square cells and a perceptually even palette (cividis); what a method selects is outlined as
+well as coloured, so that a figure can be read in grey and by colour-blind readers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import matplotlib.colors
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ask_lib.errors import ShapeError
+
+BLUE, ORANGE, GREEN, SKY, PINK = "#0072B2", "#E69F00", "#009E73", "#56B4E9", "#CC79A7"
+Extent = tuple[float, float, float, float]
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Use the book's style inside a ``with`` block."""
+    with as_file(files("ask_lib.show").joinpath("ask.mplstyle")) as path, plt.style.context(str(path)):
+        yield
+
+
+def use_style() -> None:
+    """Use the book's style from here on (a chapter's setup cell)."""
+    with as_file(files("ask_lib.show").joinpath("ask.mplstyle")) as path:
+        plt.style.use(str(path))
+
+
+def figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] | None = None) -> tuple[Figure, Any]:
+    """A figure and its grid of Axes, ``(rows, columns)`` also when there is one.
+
+    Args:
+        rows: Rows of Axes.
+        columns: Columns of Axes.
+        size: Width and height in inches; by default 3.2 x 2.6 a panel.
+    """
+    drawn, grid = plt.subplots(rows, columns, figsize=size or (3.2 * columns, 2.6 * rows), squeeze=False)
+    return drawn, grid
+
+
+def rgb(colour: str) -> tuple[float, float, float]:
+    """A colour's red, green and blue in 0..1."""
+    return matplotlib.colors.to_rgb(colour)
+
+
+def picture(axes: Axes, image: np.ndarray, title: str = "") -> Axes:
+    """Show a picture.
+
+    Args:
+        axes: Where.
+        image: ``(H, W, 3)``, uint8 or float in 0..1.
+        title: Its title.
+    """
+    axes.imshow(image)
+    return _bare(axes, title)
+
+
+def heat_map(
+    axes: Axes, values: np.ndarray, title: str = "", *, label: str = "", limits: tuple[float, float] | None = None
+) -> Axes:
+    """Show a map's cells with a colour bar.
+
+    Args:
+        axes: Where.
+        values: ``(H, W)``.
+        title: Its title.
+        label: What the colours mean, at the colour bar; empty for no bar.
+        limits: The values of the palette's ends.
+    """
+    _check_map(values)
+    low, high = limits or (None, None)
+    drawn = axes.imshow(values, vmin=low, vmax=high)
+    if label and axes.figure is not None:
+        axes.figure.colorbar(drawn, ax=axes, label=label, shrink=0.85)
+    return _bare(axes, title)
+
+
+def selected(axes: Axes, image: np.ndarray, mask: np.ndarray, title: str = "") -> Axes:
+    """A picture with the cells outside a mask dimmed and the mask outlined.
+
+    Args:
+        axes: Where.
+        image: ``(H, W, 3)``, uint8 or float in 0..1.
+        mask: bool ``(h, w)``, a layer's grid; each cell covers an equal part of the picture.
+        title: Its title.
+    """
+    _check_map(mask)
+    height, width = image.shape[:2]
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    axes.imshow(image, extent=extent)
+    veil = np.zeros((*mask.shape, 4))  # (h, w, RGBA)
+    veil[..., 3] = np.where(mask, 0.0, 0.62)
+    axes.imshow(veil, extent=extent, interpolation="nearest")
+    mask_outline(axes, mask, extent=extent)
+    return _bare(axes, title)
+
+
+def mask_outline(axes: Axes, mask: np.ndarray, *, extent: Extent, color: str = ORANGE, linewidth: float = 1.8) -> Axes:
+    """Draw the border between the cells inside and outside a mask, along the cells' edges.
+
+    Args:
+        axes: Where.
+        mask: bool ``(h, w)``.
+        extent: Left, right, bottom, top of the whole grid, as for ``imshow``.
+        color: The line's colour.
+        linewidth: The line's width in points.
+    """
+    left, right, bottom, top = extent
+    rows, columns = mask.shape
+    padded = np.pad(mask.astype(bool), 1)  # (h + 2, w + 2)
+    x = np.linspace(left, right, columns + 1)
+    y = np.linspace(top, bottom, rows + 1)
+    across = np.argwhere(padded[1:-1, 1:] != padded[1:-1, :-1])  # vertical edges (row, x index)
+    along = np.argwhere(padded[1:, 1:-1] != padded[:-1, 1:-1])  # horizontal edges (y index, column)
+    segments = [((x[j], y[i]), (x[j], y[i + 1])) for i, j in across]
+    segments += [((x[j], y[i]), (x[j + 1], y[i])) for i, j in along]
+    from matplotlib.collections import LineCollection
+
+    axes.add_collection(LineCollection(segments, colors=color, linewidths=linewidth, zorder=8))
+    return axes
+
+
+def bars(axes: Axes, names: Sequence[str], values: Sequence[float], *, label: str, title: str = "") -> Axes:
+    """Horizontal bars with their values written beside them, the first name on top."""
+    positions = np.arange(len(names))
+    drawn = axes.barh(positions, values, color=BLUE, height=0.65)
+    axes.bar_label(drawn, fmt="%.3g", padding=3, fontsize=9)
+    axes.set_yticks(positions, names)
+    axes.invert_yaxis()
+    axes.set_xlabel(label)
+    axes.margins(x=0.15)
+    axes.set_title(title)
+    return axes
+
+
+def save_atomic(drawn: Figure, path: Path) -> None:
+    """Write a figure to a file by way of a temporary name, and close it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.part{path.suffix}")
+    metadata = {"Date": None} if path.suffix == ".svg" else None
+    drawn.savefig(partial, metadata=metadata)
+    plt.close(drawn)
+    partial.replace(path)
+
+
+def _bare(axes: Axes, title: str) -> Axes:
+    axes.set_title(title)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return axes
+
+
+def _check_map(values: np.ndarray) -> None:
+    if values.ndim != 2:
+        raise ShapeError(f"values: expected (H, W), got {tuple(values.shape)}. Take one image's map first.")

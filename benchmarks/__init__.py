@@ -1,0 +1,1 @@
+"""Side-by-side timings, printed as ratios: run them with python -m benchmarks.NAME."""

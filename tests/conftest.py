@@ -1,0 +1,35 @@
+"""What all tests share: the count of real-data tests at the end, and one place for the folders."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+REALDATA = pytest.StashKey[Counter[str]]()
+
+
+def realdata_folder() -> Path:
+    """Where the real files are looked for."""
+    return Path(os.environ.get("ASK_REALDATA") or ROOT.parent / "shared" / "realdata")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[REALDATA] = Counter()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]
+    report = yield
+    if item.get_closest_marker("realdata") and (report.when == "call" or report.skipped):
+        item.config.stash[REALDATA][report.outcome] += 1
+    return report
+
+
+def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:  # type: ignore[no-untyped-def]
+    counts = config.stash[REALDATA]
+    ran, skipped = counts["passed"] + counts["failed"], counts["skipped"]
+    terminalreporter.write_line(f"real-data tests: {ran} ran, {skipped} skipped (ASK_REALDATA: {realdata_folder()})")

@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import hashlib
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from ask_lib.data.image_folder import read_images
+from ask_lib.data.transforms import batch
+from ask_lib.errors import ChoiceError, LayerNotFoundError, WeightsError
+from ask_lib.models import backbones, weights
+from ask_lib.models.backbones import RECIPES, Recipe, backbone_names, load_backbone
+from ask_lib.models.features import FeatureTap, layers_of
+from tests.realdata import realdata
+
+
+def small(num_classes: int) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, stride=2), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(4, num_classes),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A network of the book's own: one more entry of the table."""
+    monkeypatch.setitem(RECIPES, "tiny", Recipe(small, ("2",), num_classes=10))
+    return "tiny"
+
+
+@pytest.fixture
+def state() -> dict[str, torch.Tensor]:
+    torch.manual_seed(3)
+    return small(7).state_dict()
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    return tmp_path / "hub" / "checkpoints"
+
+
+# ---- names and untrained networks
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(RECIPES) - {"vgg19", "resnet101", "densenet161", "densenet169", "densenet201"})
+)
+def test_default_layers_exist_and_go_from_shallow_to_deep(name: str) -> None:
+    with torch.device("meta"):
+        network = RECIPES[name].build(1000).eval()
+    size = (RECIPES[name].input_size, RECIPES[name].input_size)
+    infos = FeatureTap(network, RECIPES[name].layers).info_at(size)
+    strides = [info.stride[0] for info in infos.values()]
+    assert strides == sorted(strides) and all(info.exact for info in infos.values())
+    assert strides[-1] == max(i.stride[0] for n, i in layers_of(network, size).items() if "classifier" not in n)
+
+
+def test_backbone_names_hold_the_books_and_torchvisions() -> None:
+    names = backbone_names()
+    assert {"squeezenet1_1_places365", "vgg19", "resnet50", "mobilenet_v3_large", "googlenet", "convnext_tiny"} <= set(
+        names
+    )
+    assert len(names) == len(set(names)) and "fcn_resnet50" not in names
+    with pytest.raises(ChoiceError, match="Did you mean 'resnet18'"):
+        load_backbone("resnet_18")
+
+
+def test_untrained_weights_depend_on_the_seed_alone() -> None:
+    torch.manual_seed(1)
+    first = load_backbone("squeezenet1_1")
+    drawn = torch.rand(1)
+    torch.manual_seed(1)
+    assert torch.equal(torch.rand(1), drawn)  # the caller's generator was left alone
+    second, other = load_backbone("squeezenet1_1"), load_backbone("squeezenet1_1", seed=1)
+    key = "features.0.weight"
+    assert torch.equal(first.network.state_dict()[key], second.network.state_dict()[key])
+    assert not torch.equal(first.network.state_dict()[key], other.network.state_dict()[key])
+    assert (first.weights, other.weights) == ("untrained, seed 0", "untrained, seed 1")
+    assert not first.trained and first.classes is None and not first.network.training
+    assert first.last_layer == "features.12" and first.mean == (0.485, 0.456, 0.406)
+
+
+def test_a_network_without_an_entry_gets_its_layers_found() -> None:
+    backbone = load_backbone("mobilenet_v3_small", num_classes=5)
+    assert backbone.default_layers == ("features.0", "features.1", "features.3", "features.8", "features.12")
+    assert backbone.network(torch.zeros(1, 3, 64, 64)).shape == (1, 5)
+    transformer = backbones.Backbone("vit", nn.Identity(), "", (0, 0, 0), (1, 1, 1), (), None, 1, False)
+    with pytest.raises(LayerNotFoundError, match="no layer that gives a map"):
+        _ = transformer.last_layer
+
+
+def test_densenet_has_its_last_relu_as_a_layer() -> None:
+    network = load_backbone("densenet121").network
+    with FeatureTap(network, ["features.norm5", "features.relu5"]) as tap:
+        maps = tap(torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    assert (maps["features.norm5"] < 0).any() and torch.equal(maps["features.relu5"], maps["features.norm5"].relu())
+
+
+def test_the_leaky_squeezenet() -> None:
+    network = load_backbone("squeezenet1_1_places365").network
+    leaky = [m for m in network.modules() if isinstance(m, nn.LeakyReLU)]
+    assert len(leaky) == 26 and {m.negative_slope for m in leaky} == {0.55}
+    assert not any(isinstance(m, nn.ReLU) for m in network.modules())
+    assert {m.ceil_mode for m in network.modules() if isinstance(m, nn.MaxPool2d)} == {False}
+    assert network(torch.zeros(1, 3, 64, 64)).shape == (1, 365)
+
+
+# ---- files
+
+
+@pytest.mark.parametrize("form", ["plain", "safetensors", "module", "nested", "compiled"])
+def test_files_of_every_form_give_the_same_network(
+    form: str, tiny: str, state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / ("w.safetensors" if form == "safetensors" else "w.pt")
+    if form == "safetensors":
+        save_file(state, path)
+    elif form == "nested":
+        torch.save({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in state.items()}}, path)
+    else:
+        prefix = {"plain": "", "module": "module.", "compiled": "_orig_mod.module."}[form]
+        torch.save({prefix + k: v for k, v in state.items()}, path)
+    backbone = load_backbone(tiny, path)
+    assert backbone.num_classes == 7 and backbone.trained
+    assert all(torch.equal(v, state[k]) for k, v in backbone.network.state_dict().items())
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert backbone.weights == f"file {path.name} (sha256 {digest[:8]})"
+
+
+def test_files_without_batch_norm_counters_and_of_half_precision_are_read(
+    tiny: str, state: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    old = {k: v.half() if v.is_floating_point() else v for k, v in state.items() if "num_batches" not in k}
+    torch.save(old, tmp_path / "w.pth")
+    network = load_backbone(tiny, str(tmp_path / "w.pth")).network
+    torch.testing.assert_close(network.state_dict()["5.weight"], state["5.weight"], rtol=1e-3, atol=1e-3)
+
+
+def test_torchvisions_old_densenet_names_are_understood() -> None:
+    old = "features.denseblock1.denselayer1.norm.1.weight"
+    assert list(weights._strip({old: torch.ones(1)})) == ["features.denseblock1.denselayer1.norm1.weight"]
+
+
+def test_what_does_not_fit_is_listed(tiny: str, state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    wrong = {**state, "6.weight": torch.zeros(1), "0.weight": torch.zeros(4, 3, 5, 5)}
+    del wrong["0.bias"]
+    torch.save(wrong, path)
+    with pytest.raises(WeightsError) as caught:
+        load_backbone(tiny, path)
+    text = str(caught.value)
+    assert "1 missing: 0.bias" in text and "1 unexpected: 6.weight" in text
+    assert "0.weight is (4, 3, 5, 5), needs (4, 3, 3, 3)" in text and "another network's file" in text
+    torch.save(state, path)
+    with pytest.raises(WeightsError, match=r"5\.weight is \(7, 4\), needs \(9, 4\).*give num_classes"):
+        load_backbone(tiny, path, num_classes=9)
+    with pytest.raises(WeightsError, match="and 48 more"):
+        load_backbone("squeezenet1_0", path)
+
+
+def write_code(path: Path) -> None:
+    torch.save({"args": Namespace(lr=1), "state_dict": {}}, path)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (write_code, "only plain state dicts are read"),
+        (lambda p: p.write_text("version https://git-lfs.github.com/spec/v1\n"), "git-lfs pointer"),
+        (lambda p: p.write_text("<!DOCTYPE html><html>not found</html>"), "web page"),
+        (lambda p: p.write_bytes(b""), "damaged"),
+        (lambda p: p.write_bytes(b"PK\x03\x04 half a zip"), "damaged"),
+        (lambda p: torch.save([1, 2], p), "expected a state dict"),
+        (lambda p: torch.save({"lr": 0.1}, p), "got a dict with lr"),
+        (lambda p: torch.save({"0.weight": torch.tensor([float("nan")])}, p), "NaN"),
+    ],
+)
+def test_unreadable_files_say_why(write: object, message: str, tiny: str, tmp_path: Path) -> None:
+    write(tmp_path / "w.pt")  # type: ignore[operator]
+    with pytest.raises(WeightsError, match=message):
+        load_backbone(tiny, tmp_path / "w.pt")
+
+
+def test_other_missing_and_broken_sources(tiny: str, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="there is none at"):
+        load_backbone(tiny, "nowhere/w.pt")
+    (tmp_path / "w.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(WeightsError, match="safetensors"):
+        load_backbone(tiny, tmp_path / "w.safetensors")
+    with pytest.raises(ChoiceError, match="tiny has none, or a file's path"):
+        load_backbone(tiny, "imagenet")
+    with pytest.raises(ChoiceError, match="IMAGENET1K_V1"):
+        load_backbone("resnet18", "imagenette")
+
+
+def test_packaged_weights_plug_in(
+    state: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_file(state, tmp_path / "tiny.safetensors")
+    recipe = Recipe(small, ("2",), num_classes=7, packaged={"rooms": tmp_path / "tiny.safetensors"})
+    monkeypatch.setitem(RECIPES, "tiny", recipe)
+    backbone = load_backbone("tiny", "rooms", classes=list("abcdefg"))
+    assert backbone.weights == "tiny rooms, from the package" and backbone.classes == tuple("abcdefg")
+    with pytest.raises(WeightsError, match="7 outputs, there are 2 names"):
+        load_backbone("tiny", "rooms", classes=["a", "b"])
+
+
+# ---- torchvision's published weights
+
+
+def test_cached_weights_must_lie_there(hub: Path) -> None:
+    with pytest.raises(WeightsError, match=r"no squeezenet1_0-b66bff10\.pth in .*checkpoints"):
+        load_backbone("squeezenet1_0", "cached")
+
+
+def test_a_damaged_cached_file_is_refused(hub: Path) -> None:
+    hub.mkdir(parents=True)
+    (hub / "squeezenet1_0-b66bff10.pth").write_bytes(b"broken")
+    for name in ("cached", "imagenet", "IMAGENET1K_V1"):
+        with pytest.raises(WeightsError, match=r"damaged.*b66bff10.*Delete"):
+            load_backbone("squeezenet1_0", name)
+
+
+def test_published_weights_are_fetched_through_our_downloader(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    torch.manual_seed(0)
+    source = RECIPES["squeezenet1_0"].build(1000)
+
+    def fake(url: str, path: Path, sha256: str | None = None) -> Path:
+        asked.extend([url, sha256])
+        path.parent.mkdir(parents=True)
+        torch.save(source.state_dict(), path)
+        return path
+
+    monkeypatch.setattr(weights, "download", fake)
+    backbone = load_backbone("squeezenet1_0", "imagenet")
+    assert asked == ["https://download.pytorch.org/models/squeezenet1_0-b66bff10.pth", "b66bff10"]
+    assert backbone.weights == "torchvision IMAGENET1K_V1" and backbone.classes is not None
+    assert backbone.classes[985] == "daisy" and backbone.std == (0.229, 0.224, 0.225)
+
+
+# ---- real weights, real pictures
+
+
+@pytest.mark.realdata
+def test_imagenet_squeezenet_knows_a_daisy() -> None:
+    backbone = load_backbone("squeezenet1_0", realdata("weights", "squeezenet1_0_imagenet.pt"))
+    pictures = read_images(realdata("flowers17", "c11"), limit=10)  # oxeye daisies
+    with FeatureTap(backbone.network, backbone.default_layers) as tap:
+        maps = tap(batch([p.image for p in pictures], 224, backbone.mean, backbone.std))
+        named = [backbone.classes[i] for i in tap.logits.argmax(1).tolist()] if backbone.classes else []
+    assert backbone.weights == "file squeezenet1_0_imagenet.pt (sha256 b0c3d38d)"
+    assert named.count("daisy") >= 9
+    assert maps["features.12"].shape == (10, 512, 13, 13) and tap.info["features.12"].stride == (16.0, 16.0)
+    assert (maps["features.12"] >= 0).all()
+
+
+@pytest.mark.realdata
+def test_places_squeezenet_knows_a_bedroom() -> None:
+    backbone = load_backbone(
+        "squeezenet1_1_places365",
+        realdata("weights", "squeezenet1_1_places365.pt"),
+        classes=realdata("weights", "categories_places365.txt"),
+    )
+    pictures = read_images(realdata("scene15", "data", "test", "Bedroom"), limit=10)
+    with FeatureTap(backbone.network, backbone.default_layers) as tap:
+        tap(batch([p.image for p in pictures], 224, backbone.mean, backbone.std))
+        named = [backbone.classes[i] for i in tap.logits.argmax(1).tolist()] if backbone.classes else []
+    assert backbone.num_classes == 365 and backbone.classes is not None and backbone.classes[0] == "airfield"
+    assert sum(n in ("bedroom", "bedchamber", "hotel_room", "dorm_room", "childs_room") for n in named) >= 6
+
+
+@pytest.mark.realdata
+def test_the_imagenet_file_does_not_fit_another_network() -> None:
+    with pytest.raises(WeightsError, match=r"do not fit SqueezeNet.*another network's file"):
+        load_backbone("squeezenet1_1", realdata("weights", "squeezenet1_0_imagenet.pt"))

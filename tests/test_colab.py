@@ -1,0 +1,126 @@
+"""A chapter alone in an empty folder, as Colab runs it: ipywidgets 7.7, no jupyter-book, ask_lib from a repository."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from ask_lib.show.record import recorded_values
+from tests.conftest import ROOT
+from tests.test_house import tracked
+from tools import environment
+from tools.project import executed_path, notebooks, read_json
+
+pytestmark = pytest.mark.slow
+PACKAGES = ["torch", "torchvision", "matplotlib", "scipy", "scikit-learn", "tqdm", "pillow", "ipykernel"]
+HELD = ["ipywidgets==7.7.1"]
+
+
+def ask(python: Path, code: str) -> str:
+    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, cwd="/").stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def colab() -> Path:
+    """An environment like Colab's, kept between runs; ask_lib is removed from it first."""
+    folder = ROOT / ".venv-colab"
+    environment.make(folder, PACKAGES, HELD)
+    python = folder / "bin" / "python"
+    # The sliders' package comes with ask_lib, as in Colab.
+    subprocess.run(
+        [python, "-m", "pip", "uninstall", "-q", "-y", "ask-lib", "anywidget"], check=True, capture_output=True
+    )
+    return python
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The working tree as a git repository of its own."""
+    folder = tmp_path_factory.mktemp("repository")
+    for path in tracked():
+        target = folder / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.invalid"]
+    for command in (["init", "-q"], ["add", "--all"], [*identity, "commit", "-q", "-m", "all"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    return folder.as_uri()
+
+
+def run_alone(source: Path, python: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> nbformat.NotebookNode:
+    """Run a notebook in an empty folder on another environment's kernel."""
+    prefix = folder / "kernel"
+    install = [python, "-m", "ipykernel", "install", "--prefix", prefix, "--name", "colab"]
+    subprocess.run(install, check=True, capture_output=True)
+    monkeypatch.setenv("JUPYTER_PATH", str(prefix / "share" / "jupyter"))
+    empty = folder / "content"
+    empty.mkdir()
+    notebook = nbformat.read(source, as_version=4)
+    client = NotebookClient(
+        notebook, kernel_name="colab", timeout=600, resources={"metadata": {"path": str(empty)}}, allow_errors=False
+    )
+    return client.execute()
+
+
+def torch_files(python: Path) -> str:
+    code = (
+        "import importlib.metadata as m, hashlib; d = m.distribution('torch');"
+        "r = d.locate_file('torch/version.py'); print(d.version, r.stat().st_mtime_ns, m.version('ipywidgets'))"
+    )
+    return ask(python, code)
+
+
+@pytest.mark.parametrize("source", notebooks(), ids=lambda path: path.stem)
+def test_a_chapter_runs_as_in_colab(
+    source: Path, colab: Path, repository: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    missing = "import importlib.util as u; print([u.find_spec(n) is None for n in ('ask_lib', 'jupyter_book')])"
+    assert ask(colab, missing) == "[True, True]"
+    before = torch_files(colab)
+    monkeypatch.setenv("ASK_REPOSITORY", repository)
+    for name in ("PYTHONPATH", "VIRTUAL_ENV"):
+        monkeypatch.delenv(name, raising=False)
+    done = run_alone(source, colab, tmp_path, monkeypatch)
+    assert torch_files(colab) == before and before.endswith(" 7.7.1")
+    assert "site-packages" in ask(colab, "import ask_lib; print(ask_lib.__file__)")
+    here = recorded_values(read_json(executed_path(source, "smoke")))
+    there = recorded_values(done)
+    assert there.keys() == here.keys()
+    for name, value in here.items():
+        assert there[name] == (pytest.approx(value, rel=1e-4) if isinstance(value, float) else value)
+    views = [
+        o for cell in done.cells for o in cell.get("outputs", []) if "widget-view" in str(o.get("data", {}).keys())
+    ]
+    assert views, "the slider shows under ipywidgets 7.7"
+
+
+def test_without_an_address_the_first_cell_says_what_to_do(
+    colab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    subprocess.run([colab, "-m", "pip", "uninstall", "-q", "-y", "ask-lib"], check=True, capture_output=True)
+    monkeypatch.delenv("ASK_REPOSITORY", raising=False)
+    source = tmp_path / "unset.ipynb"
+    notebook = nbformat.read(notebooks()[0], as_version=4)
+    code = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    code.source = "\n".join('REPOSITORY = ""' if x.startswith("REPOSITORY") else x for x in code.source.splitlines())
+    nbformat.write(notebook, source)
+    with pytest.raises(CellExecutionError, match="Set REPOSITORY above to the address of the book's repository"):
+        run_alone(source, colab, tmp_path, monkeypatch)
+
+
+def test_where_the_library_is_installed_the_first_cell_changes_nothing(tmp_path: Path):
+    cell = next(cell for cell in nbformat.read(notebooks()[0], as_version=4).cells if cell.cell_type == "code")
+    code = "import subprocess; subprocess.run = None\n" + cell.source + "\nprint('fine')"
+    environ = {**os.environ, "PYTHONPATH": ""}
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=environ, check=False
+    )
+    assert result.stdout == "fine\n", result.stderr

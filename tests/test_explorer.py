@@ -1,0 +1,453 @@
+from __future__ import annotations
+
+import io
+import json
+import math
+import random
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from browser import open_browser, open_page
+from PIL import Image
+
+from ask_lib.errors import ChoiceError, RangeError, ShapeError
+from ask_lib.methods.descriptors import above_mean
+from ask_lib.show.explorer import Explorer, fill, fixed
+from tools.static_widgets import STATE, VIEW, StaticWidgetError, bundle, slim_notebook, stylesheet
+
+PICTURE = np.full((60, 80, 3), 128, np.uint8)
+ALT = "Activation map of {picture}: {kept} of {cells} cells kept."
+
+# The maps of the test page. "ties" has cells equal to its mean (2), to 1.5 and to 0.5 times it; the mean of "close" is
+# its largest value in float32, and below it in float64.
+MAPS = {
+    "random": np.random.default_rng(0).random((13, 13), dtype=np.float32),
+    "ties": np.array([[1, 2, 3], [2, 2, 2]], np.float32),
+    "constant": np.full((4, 5), 0.1, np.float32),
+    "tiny numbers": (np.random.default_rng(1).random((7, 9)) * 1e-30).astype(np.float32),
+    "close": np.array([[1, 1 + 2**-23, 1 + 2**-23]], np.float32),
+}
+
+CELLS = [
+    """
+    import numpy as np
+    from ask_lib.show.explorer import Explorer
+    maps = {
+        "random": np.random.default_rng(0).random((13, 13), dtype=np.float32),
+        "ties": np.array([[1, 2, 3], [2, 2, 2]], np.float32),
+        "constant": np.full((4, 5), 0.1, np.float32),
+        "tiny numbers": (np.random.default_rng(1).random((7, 9)) * 1e-30).astype(np.float32),
+        "close": np.array([[1, 1 + 2**-23, 1 + 2**-23]], np.float32),
+    }
+    y, x = np.mgrid[0:240, 0:320]
+    picture = np.stack([x * 255 // 320, y * 255 // 240, 128 + 0 * x], axis=-1).astype(np.uint8)
+    cells = Explorer.threshold(
+        {name: picture for name in maps}, maps, label="Threshold γ", start=1.0,
+        alt="Activation map of {picture}: {kept} of {cells} cells kept.",
+        keypoints={name: [[0, 0], [2, 1], [1, 1]] for name in maps}, scores={name: [1, 3, 2] for name in maps},
+        top=[0, 1, 2, 3],
+    )
+    cells
+    """,
+    "cells  # a second view of the same",
+    """
+    import matplotlib.figure
+    def render(K, kind):
+        figure = matplotlib.figure.Figure(figsize=(4, 2.5))
+        figure.subplots().bar(range(K), range(1, K + 1), color="C0" if kind == "a" else "C1")
+        return figure
+    frames = Explorer.frames(render, {"K": [1, 2, 3], "kind": ["a", "b"]}, labels={"K": "Points K", "kind": "Kind"},
+                             alt="{K} bars", readout=lambda K, kind: f"{K} points of kind {kind} </script> & <b>")
+    frames
+    """,
+    """
+    lazy = Explorer.frames(
+        lambda K: render(K, "a"), {"K": [1, 2]}, alt="{K} bars", readout="{K} points", precompute=False
+    )
+    lazy
+    """,
+    """
+    import ipywidgets
+    bar = ipywidgets.IntProgress(value=3, max=10)
+    display(ipywidgets.HBox([bar]))
+    print("after")
+    """,
+]
+
+
+# ---- the Python side
+
+
+def test_fixed_rounds_halves_away_from_zero_and_has_no_minus_zero():
+    assert [fixed(2.5, 0), fixed(-2.5, 0), fixed(0.125, 2), fixed(1.005, 2)] == ["3", "-3", "0.13", "1.00"]
+    assert [fixed(-0.0, 2), fixed(-0.001, 2), fixed(20.118, 1)] == ["0.00", "0.00", "20.1"]
+    with pytest.raises(RangeError):
+        fixed(math.nan, 1)
+
+
+def test_fill_knows_values_decimals_and_braces():
+    fields = {"t": (1.0, "1.00 × mean"), "p": (20.118, None), "word": (None, "a")}
+    assert fill("{{{t}}} {p:.1f} % {word} {t:.1f}", fields) == "{1.00 × mean} 20.1 % a 1.0"
+    for wrong in ("{nothing}", "{p}", "{word:.1f}", "{t", "{t:d}"):
+        with pytest.raises(ChoiceError):
+            fill(wrong, fields)
+
+
+def test_threshold_counts_as_the_library_does():
+    explorer = Explorer.threshold(dict.fromkeys(MAPS, PICTURE), MAPS, alt=ALT, low=0, high=3, step=0.05)
+    for name, held in MAPS.items():
+        for at in range(61):
+            state = explorer.state_at(picture=name, threshold=at * 0.05)
+            wanted = above_mean(torch.from_numpy(held)[None], round(at * 0.05, 2))[0].numpy()
+            assert (state["mask"] == wanted).all()
+            assert state["kept"] == wanted.sum()
+    assert explorer.state_at(picture="constant")["kept"] == 0
+    assert explorer.state_at(picture="ties", threshold=1)["kept"] == 1  # equal to the mean is not above it
+    assert explorer.state_at(picture="ties")["readout"] == "1 of 6 cells kept (16.7 %), threshold 1.00 × mean"
+
+
+@pytest.mark.parametrize(("rule", "kept"), [("above", 1), ("below", 2)])
+def test_other_rules_compare_in_float64(rule: str, kept: int):
+    held = np.array([[0.1, 0.05, 0.04, 0.2]], np.float32)  # float32(0.1) lies above 0.1
+    explorer = Explorer.threshold(PICTURE, held, alt="x", rule=rule, low=0, high=1, step=0.1, start=0.1)
+    assert explorer.state_at()["kept"] == kept + (rule == "above")
+    assert explorer.state_at()["readout"].endswith("threshold 0.1")
+
+
+def test_layers_keypoints_and_their_number():
+    maps = {"room": {"early": np.eye(4), "late": np.eye(2)}}
+    points = {"room": {"early": [[0, 0], [1, 2], [3, 3]], "late": [[0, 0]]}}
+    scores = {"room": {"early": [0.1, 0.9, 0.5], "late": [1.0]}}
+    explorer = Explorer.threshold(
+        {"room": PICTURE}, maps, alt="{layer} {points}", keypoints=points, scores=scores, top=[1, 2]
+    )
+    assert explorer.values == {"picture": "room", "layer": "early", "threshold": 1.0, "top": 2}
+    assert explorer.state_at(layer="late")["alt"] == "late 1"
+    assert explorer.state_at(layer="early", top=2)["points"] == 2
+    assert np.frombuffer(explorer.arrays[1], "<f4").tolist() == [1, 2, 3, 3, 0, 0]  # best first
+    assert [control["kind"] for control in explorer.spec["controls"]] == ["select", "select", "range", "range"]
+
+
+def test_threshold_says_what_is_wrong():
+    with pytest.raises(ChoiceError, match=r"kepd.*Did you mean 'kept'"):
+        Explorer.threshold(PICTURE, np.eye(3), alt="{kepd}")
+    with pytest.raises(ChoiceError, match="threshold"):
+        Explorer.threshold(PICTURE, np.eye(3), alt="x", start=7)
+    with pytest.raises(ShapeError, match="uint8"):
+        Explorer.threshold(PICTURE / 255, np.eye(3), alt="x")
+    with pytest.raises(ShapeError, match=r"\(h, w\)"):
+        Explorer.threshold(PICTURE, np.zeros((1, 3, 3)), alt="x")
+    with pytest.raises(RangeError, match="finite"):
+        Explorer.threshold(PICTURE, np.full((2, 2), np.nan), alt="x")
+    with pytest.raises(ChoiceError, match="maps"):
+        Explorer.threshold({"a": PICTURE, "b": PICTURE}, {"a": np.eye(2)}, alt="x")
+    with pytest.raises(ChoiceError):
+        Explorer.threshold(PICTURE, np.eye(3), alt="x", rule="above meen")
+
+
+def encoded(shade: int) -> bytes:
+    made = io.BytesIO()
+    Image.new("RGB", (8, 6), (shade, shade, shade)).save(made, "png")
+    return made.getvalue()
+
+
+def test_frames_are_ready_and_the_same_picture_is_sent_once():
+    explorer = Explorer.frames(
+        lambda K, p: encoded(min(K, 2)), {"K": [1, 2, 3], "p": ["x", "y"]}, alt="{K:.1f} {p}", readout="{K}"
+    )
+    assert len(explorer.spec["stills"]) == 6
+    assert len(explorer.images) == 2
+    assert explorer.state_at(K=3, p="y") == {"values": {"K": 3, "p": "y"}, "alt": "3.0 y", "readout": "3"}
+    assert (explorer.images[0]["width"], explorer.images[0]["mime"]) == (8, "image/png")
+
+
+def test_frames_that_are_not_ready_are_made_once_when_chosen():
+    calls = []
+    explorer = Explorer.frames(
+        lambda K: calls.append(K) or encoded(K), {"K": [1, 2, 3]}, alt="{K}", readout="{K}", precompute=False
+    )
+    assert calls == [1]
+    assert explorer.current == {}
+    explorer.choose(K=3)
+    assert calls == [1, 3]
+    assert explorer.current["at"] == [2]
+    assert explorer.current["image"]["data"] == encoded(3)
+    explorer.choose(K=1)
+    explorer.choose(K=3)
+    assert calls == [1, 3]
+
+
+def test_a_render_that_fails_says_so_in_the_page_and_in_the_kernel():
+    def render(K: int) -> bytes:
+        return encoded(K) if K < 2 else encoded(int("many"))
+
+    explorer = Explorer.frames(render, {"K": [1, 2]}, alt="{K}", readout="{K}", precompute=False)
+    with pytest.raises(ValueError, match="many"):
+        explorer.choose(K=2)
+    assert explorer.current["error"].startswith("ValueError: invalid literal")
+
+
+def test_figures_are_closed():
+    import matplotlib.pyplot as plt
+
+    explorer = Explorer.frames(
+        lambda K: plt.figure(figsize=(2, 1)), {"K": [1, 2]}, alt="{K}", readout="{K}", fmt="webp"
+    )
+    assert plt.get_fignums() == []
+    assert explorer.images[0]["mime"] == "image/webp"
+    assert explorer.images[0]["show"] == 192
+
+
+def test_index_from_a_page_is_checked():
+    explorer = Explorer.threshold(PICTURE, np.eye(3), alt="x")
+    for wrong in ([99], [-1], [0, 0], []):
+        with pytest.raises(RangeError):
+            explorer.index = wrong
+    with pytest.raises(ChoiceError):
+        explorer.choose(gamma=1)
+
+
+def test_what_stands_in_for_the_sliders_says_what_they_would():
+    explorer = Explorer.threshold(PICTURE, np.eye(3), alt="x")
+    assert repr(explorer) == "Explorer: 3 of 9 cells kept (33.3 %), threshold 1.00 × mean (sliders: Threshold)"
+
+
+# ---- the rendered page
+
+
+def notebook() -> dict[str, Any]:
+    import textwrap
+
+    import nbclient
+    import nbformat
+
+    sources = [textwrap.dedent(cell).strip() for cell in CELLS]
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    nbclient.NotebookClient(nb, timeout=120, kernel_name="python3").execute()
+    return json.loads(nbformat.writes(nb))
+
+
+def page_of(nb: dict[str, Any]) -> str:
+    """A page as myst-nb writes it: the state once, every output's HTML in its place."""
+    state = json.dumps(nb["metadata"]["widgets"][STATE]).replace("</script>", r"<\/script>")
+    outputs = [
+        "".join(output["data"]["text/html"])
+        for cell in nb["cells"]
+        for output in cell["outputs"]
+        if "text/html" in output.get("data", {})
+    ]
+    lost = f'<script type="{VIEW}">{{"model_id": "no such model"}}</script>'
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
+        "<title>Explorer</title><link rel=stylesheet href=explorer.css><script src=explorer.js></script>"
+        f'<script type="{STATE}">{state}</script><body>{"<hr>".join([*outputs, lost])}</body>'
+    )
+
+
+@pytest.fixture(scope="module")
+def executed() -> dict[str, Any]:
+    return notebook()
+
+
+@pytest.fixture(scope="module")
+def site(executed: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site")
+    slim = slim_notebook(executed, folder / "frames", "frames/")
+    (folder / "explorer.js").write_text(bundle(), encoding="utf-8")
+    (folder / "explorer.css").write_text(stylesheet(), encoding="utf-8")
+    (folder / "index.html").write_text(page_of(slim), encoding="utf-8")
+    return folder / "index.html"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with open_browser() as started:
+        yield started
+
+
+def test_slimming_leaves_data_only(executed: dict[str, Any], tmp_path: Path):
+    before = json.dumps(executed)
+    slim = slim_notebook(executed, tmp_path, "../_static/frames/")
+    assert json.dumps(executed) == before
+    models = list(slim["metadata"]["widgets"][STATE]["state"].values())
+    assert len(models) == 3
+    text = json.dumps(slim["metadata"])
+    assert "_esm" not in text
+    assert "_css" not in text
+    assert len(text) < 40_000 < len(json.dumps(executed["metadata"]))
+    urls = set(re.findall(r'"url": "([^"]*)"', text))
+    assert {Path(url).name for url in urls} == {path.name for path in tmp_path.iterdir()}
+    assert all(url.startswith("../_static/frames/") for url in urls)
+    views = [cell["outputs"] for cell in slim["cells"]]
+    assert [len(outputs) for outputs in views] == [1, 1, 1, 1, 1]  # the progress bar is gone, what was printed is not
+    assert all(VIEW not in output.get("data", {}) for outputs in views for output in outputs)
+    assert "<noscript>" in views[0][0]["data"]["text/html"]
+    assert views[0][0]["data"]["text/plain"]
+
+
+def test_slimming_refuses_an_explorer_without_its_state(executed: dict[str, Any], tmp_path: Path):
+    lost = {**executed, "metadata": {}}
+    with pytest.raises(StaticWidgetError, match="cell 0"):
+        slim_notebook(lost, tmp_path, "")
+
+
+def test_slimming_passes_a_notebook_without_widgets(tmp_path: Path):
+    plain = {"metadata": {}, "cells": [{"cell_type": "markdown", "source": "x", "metadata": {}}]}
+    assert slim_notebook(plain, tmp_path, "") == plain
+
+
+@pytest.mark.browser
+def test_page_counts_as_python_does(site: Path, browser: Any):
+    explorer = Explorer.threshold(dict.fromkeys(MAPS, PICTURE), MAPS, alt=ALT)
+    with open_page(site, browser) as visit:
+        said = visit.page.evaluate(
+            """() => {
+                const root = document.querySelector(".ask-explorer"), said = [];
+                const [picture, slider] = root.querySelectorAll("select, input");
+                const move = (input, at) => { input.value = at; input.dispatchEvent(new Event("input")); };
+                for (let p = 0; p < picture.options.length; p++) {
+                    move(picture, p);
+                    for (let t = 0; t <= slider.max; t++) {
+                        move(slider, t);
+                        said.push([root.querySelector("output").textContent, root.querySelector("img").alt,
+                                   slider.getAttribute("aria-valuetext")]);
+                    }
+                }
+                return said;
+            }"""
+        )
+        assert visit.problems == []
+    wanted = []
+    for name in MAPS:
+        for at in range(61):
+            state = explorer.state_at(picture=name, threshold=at * 0.05)
+            wanted.append([state["readout"], state["alt"], f"{fixed(at * 0.05, 2)} × mean"])
+    assert said == wanted
+
+
+@pytest.mark.browser
+def test_page_formats_numbers_as_python_does(browser: Any):
+    draw = random.Random(0)
+    numbers = [draw.uniform(-1000, 1000) for _ in range(300)] + [draw.randint(-4000, 4000) / 16 for _ in range(300)]
+    numbers += [0.0, -0.0, -0.001, 1e-300, 1e20, 2.5, 0.125, 1.005]
+    source = re.search(r"function fixed.*?\n}", bundle(), re.S)
+    assert source
+    with open_page("about:blank", browser) as visit:
+        said = visit.page.evaluate(f"(all) => {{ {source[0]}; return all.map((x, i) => fixed(x, i % 5)); }}", numbers)
+    assert said == [fixed(number, at % 5) for at, number in enumerate(numbers)]
+
+
+@pytest.mark.browser
+def test_keyboard_and_mouse_move_the_slider_and_both_views(site: Path, browser: Any):
+    explorer = Explorer.threshold(dict.fromkeys(MAPS, PICTURE), MAPS, alt=ALT)
+    with open_page(site, browser) as visit:
+        roots = visit.page.locator(".ask-explorer")
+        assert roots.count() == 4
+        first, second = roots.nth(0), roots.nth(1)
+        slider = first.get_by_label("Threshold γ")
+
+        def check(threshold: float) -> None:
+            state = explorer.state_at(picture="random", threshold=threshold)
+            for view in (first, second):
+                assert view.locator("output").inner_text() == state["readout"]
+                assert view.locator("img").get_attribute("alt") == state["alt"]
+
+        check(1)
+        visit.page.keyboard.press("Tab")  # the select of the picture
+        visit.page.keyboard.press("Tab")
+        assert visit.page.evaluate("document.activeElement.type") == "range"
+        visit.page.keyboard.press("ArrowRight")
+        check(1.05)
+        visit.page.keyboard.press("ArrowDown")
+        visit.page.keyboard.press("ArrowLeft")
+        check(0.95)
+        visit.page.keyboard.press("Home")
+        check(0)
+        visit.page.keyboard.press("End")
+        check(3)
+        visit.page.keyboard.press("PageDown")
+        assert float(slider.input_value()) < 60
+        visit.page.keyboard.press("Home")
+        box = slider.bounding_box()
+        visit.page.mouse.move(box["x"] + 9, box["y"] + box["height"] / 2)
+        visit.page.mouse.down()
+        visit.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, steps=5)
+        visit.page.mouse.up()
+        check(1.5)
+        first.get_by_label("Picture").select_option("ties")
+        assert first.locator("img").get_attribute("alt") == explorer.state_at(picture="ties", threshold=1.5)["alt"]
+        assert visit.foreign() == []
+        assert visit.problems == []
+
+
+@pytest.mark.browser
+def test_the_drawing_shows_the_kept_cells(site: Path, browser: Any):
+    held = MAPS["random"]
+    explorer = Explorer.threshold(PICTURE, held, alt="x")
+    with open_page(site, browser, device_scale_factor=2) as visit:
+        visit.page.locator(".ask-explorer").nth(0).get_by_label("Keypoints").fill("0")
+        drawn = visit.page.evaluate(
+            """([rows, columns]) => {
+                const canvas = document.querySelector(".ask-explorer canvas"), context = canvas.getContext("2d");
+                const cells = [];
+                for (let y = 0; y < rows; y++) for (let x = 0; x < columns; x++) {
+                    const at = [(x + 0.5) * canvas.width / columns, (y + 0.5) * canvas.height / rows].map(Math.floor);
+                    cells.push(context.getImageData(...at, 1, 1).data[0] > 128);
+                }
+                return { cells, ratio: canvas.width / canvas.clientWidth };
+            }""",
+            list(held.shape),
+        )
+    assert drawn["cells"] == explorer.state_at()["mask"].ravel().tolist()
+    assert drawn["ratio"] == 2
+
+
+@pytest.mark.browser
+def test_frames_follow_slider_and_select(site: Path, browser: Any):
+    with open_page(site, browser) as visit:
+        frames = visit.page.locator(".ask-explorer").nth(2)
+        assert frames.locator("output").inner_text() == "1 points of kind a </script> & <b>"
+        before = frames.locator("img").get_attribute("src")
+        assert before.startswith("frames/")
+        frames.get_by_label("Points K").focus()
+        visit.page.keyboard.press("ArrowRight")
+        assert frames.locator("img").get_attribute("src") != before
+        assert frames.locator("img").get_attribute("alt") == "2 bars"
+        frames.get_by_label("Kind").select_option("b")
+        assert frames.locator("output").inner_text() == "2 points of kind b </script> & <b>"
+        assert visit.page.evaluate("[...document.images].every((i) => i.complete && i.naturalWidth > 0 && i.alt)")
+        lazy = visit.page.locator(".ask-explorer").nth(3)
+        lazy.get_by_label("K").press("ArrowRight")
+        assert "running kernel" in lazy.locator("output").inner_text()
+        assert lazy.locator("img").get_attribute("alt") == "1 bars"  # still the picture that is shown
+        lazy.get_by_label("K").press("ArrowLeft")
+        assert lazy.locator("output").inner_text() == "1 points"
+        assert visit.problems == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("dark", [False, True])
+def test_fits_a_phone_and_shows_focus(site: Path, browser: Any, dark: bool):
+    with open_page(site, browser, width=390, height=844, dark=dark, has_touch=True, is_mobile=True) as visit:
+        assert visit.overflow() <= 0
+        visit.page.keyboard.press("Tab")
+        visit.page.keyboard.press("Tab")
+        style = "getComputedStyle(document.activeElement)"
+        assert visit.page.evaluate(f"{style}.outlineStyle + parseFloat({style}.outlineWidth)") == "solid3"
+        assert visit.page.evaluate("document.activeElement.getBoundingClientRect().height") >= 44
+        visit.page.locator(".ask-explorer").nth(0).get_by_label("Threshold γ").tap()
+        assert visit.problems == []
+
+
+@pytest.mark.browser
+def test_a_reader_without_javascript_sees_the_first_picture(site: Path, browser: Any):
+    with open_page(site, browser, java_script_enabled=False) as visit:
+        assert visit.page.locator("noscript img").count() == 4
+        assert "need JavaScript" in visit.page.inner_text("body")
+        assert "cells kept" in visit.page.inner_text("body")
+        assert visit.problems == []

@@ -1,0 +1,281 @@
+"""The house rules that a reader relies on, held by reading the files."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from tests.conftest import ROOT
+from tools.notebooks import check, configured_address, dump, tidy
+from tools.project import in_markdown, notebooks, read_json
+
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+# Who may import whom: package -> packages of ask_lib that it may use besides itself.
+ARROWS = {
+    "errors": set(),
+    "checks": {"errors"},
+    "reproduce": {"errors", "checks"},
+    "methods": {"errors", "checks"},
+    "data": {"errors", "checks", "reproduce", "methods"},
+    "models": {"errors", "checks", "reproduce", "methods", "data.download"},
+    "evaluate": {"errors", "checks", "reproduce", "methods"},
+    "train": {"errors", "checks", "reproduce", "methods", "data", "models", "evaluate"},
+    "show": {"errors", "checks", "methods"},
+}
+
+
+def tracked(*suffixes: str) -> list[Path]:
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    paths = [ROOT / name for name in names if not suffixes or name.endswith(suffixes)]
+    return [path for path in paths if path.is_file()]
+
+
+def imports_of(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import"
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {name for name in found if name.startswith("ask_lib.") or name.split(".")[0] == "tools"}
+
+
+def forbidden(package: str, imported: set[str]) -> set[str]:
+    allowed = ARROWS[package] | {package}
+    inside = {name.removeprefix("ask_lib.") for name in imported if name.startswith("ask_lib.")}
+    bad = {name for name in inside if not any(name == a or name.startswith(a + ".") for a in allowed)}
+    # `from ask_lib.data import download` names both the package and the module: the module decides.
+    bad = {name for name in bad if not any(a.startswith(name + ".") for a in allowed)}
+    return bad | {name for name in imported if name.split(".")[0] == "tools"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "ask_lib").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_run_downwards_only(path: Path):
+    parts = path.relative_to(ROOT / "ask_lib").with_suffix("").parts
+    if parts == ("__init__",):
+        assert imports_of(path) == set()
+        return
+    assert forbidden(parts[0], imports_of(path)) == set()
+
+
+def test_an_import_that_runs_up_would_be_seen():
+    assert forbidden("methods", {"ask_lib.data.image_folder"}) == {"data.image_folder"}
+    assert forbidden("models", {"ask_lib.data.download", "ask_lib.data.image_folder"}) == {"data.image_folder"}
+    assert forbidden("show", {"tools.project"}) == {"tools.project"}
+
+
+def test_importing_the_library_loads_torch_and_numpy_only_and_changes_nothing():
+    code = (
+        "import sys, torch, numpy; before = set(sys.modules); state = torch.get_rng_state().sum().item();"
+        "flags = (torch.backends.cudnn.benchmark, torch.get_num_threads(), torch.get_default_dtype());"
+        "import ask_lib, ask_lib.reproduce, ask_lib.methods.scda, ask_lib.show.record;"
+        "new = {name.split('.')[0] for name in set(sys.modules) - before} - set(sys.stdlib_module_names);"
+        "assert new == {'ask_lib'}, new;"
+        "assert state == torch.get_rng_state().sum().item();"
+        "assert flags == (torch.backends.cudnn.benchmark, torch.get_num_threads(), torch.get_default_dtype())"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd="/")
+
+
+# --- dependencies -------------------------------------------------------------------------------------------------
+
+
+def pins() -> dict[str, list[Requirement]]:
+    found: dict[str, list[Requirement]] = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        requirement = Requirement(line)
+        found.setdefault(requirement.name.lower(), []).append(requirement)
+    return found
+
+
+def requirements() -> list[Requirement]:
+    project = PYPROJECT["project"]
+    texts = [*project["dependencies"], *(text for extra in project["optional-dependencies"].values() for text in extra)]
+    return [Requirement(text) for text in texts]
+
+
+@pytest.mark.parametrize("requirement", requirements(), ids=str)
+def test_each_requirement_has_a_pin_that_satisfies_it(requirement: Requirement):
+    pinned = pins()[requirement.name.lower()]
+    for pin in pinned:
+        (specifier,) = pin.specifier
+        assert specifier.operator == "=="
+        assert requirement.specifier.contains(specifier.version)
+
+
+@pytest.mark.parametrize("requirement", requirements(), ids=str)
+def test_the_package_has_lower_bounds_only(requirement: Requirement):
+    operators = {specifier.operator for specifier in requirement.specifier}
+    allowed = {">=", "<"} if requirement.name == "jupyter-book" else {">="}
+    assert operators <= allowed and ">=" in operators
+
+
+@pytest.mark.parametrize("name", ["torch", "torchvision", "numpy", "jupyter-book", "papermill", "ipywidgets", "pytest"])
+def test_the_installed_versions_are_the_pinned_ones(name: str):
+    wanted = [pin for pin in pins()[name] if pin.marker is None or pin.marker.evaluate()]
+    assert [str(pin.specifier) for pin in wanted] == [f"=={version(name).split('+')[0]}"]
+
+
+def test_environment_yml_agrees_with_the_package():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    pip = next(item["pip"] for item in environment["dependencies"] if isinstance(item, dict))
+    python = next(item for item in environment["dependencies"] if str(item).startswith("python="))
+    assert Requirement(f"x{PYPROJECT['project']['requires-python']}").specifier.contains(python.removeprefix("python="))
+    assert "--constraint constraints.txt" in pip
+    extras = re.fullmatch(r"--editable \.\[(.*)\]", next(item for item in pip if "editable" in item))
+    assert extras and set(extras[1].split(",")) <= set(PYPROJECT["project"]["optional-dependencies"])
+    makefile_default = re.search(r'default="([a-z,]+)"', (ROOT / "tools" / "environment.py").read_text())
+    assert makefile_default and makefile_default[1] == extras[1]
+
+
+def test_the_extras_are_those_promised():
+    assert {"book", "test", "bench", "docs"} <= set(PYPROJECT["project"]["optional-dependencies"])
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+def test_no_file_names_a_registry_host_or_a_path_of_a_machine():
+    bad = re.compile(r"(?<!no-emit-)index-url|files\.pythonhosted|pypi\.org/simple|/root/|/work/main|/tmp/wt")
+    seen = [
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for path in tracked(".py", ".toml", ".txt", ".yml", ".yaml", ".md", ".ipynb", ".cff", "Makefile", "run")
+        if path != Path(__file__).resolve() and (match := bad.search(path.read_text()))
+    ]
+    assert seen == []
+
+
+def test_no_large_file_and_no_foreign_script_is_committed():
+    large = [str(path.relative_to(ROOT)) for path in tracked() if path.stat().st_size > 4_000_000]
+    scripts = {str(path.relative_to(ROOT)) for path in tracked(".js", ".mjs")}
+    assert large == []
+    assert scripts <= {"ask_lib/show/explorer.js", "tools/static_widgets.js"}
+
+
+def test_the_workflows_and_the_hooks_are_valid_yaml_with_least_rights():
+    for path in (ROOT / ".github" / "workflows").glob("*.yml"):
+        workflow = yaml.safe_load(path.read_text())
+        assert workflow["permissions"] == {"contents": "read"}, path.name
+    yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["check-jsonschema", "--builtin-schema", "vendor.github-workflows", "{workflows}"],
+        ["zizmor", "--offline", "--quiet", ".github"],
+    ],
+    ids=["schema", "security"],
+)
+def test_the_workflows_pass_their_linters(command: list[str]):
+    workflows = [str(path) for path in sorted((ROOT / ".github" / "workflows").glob("*.yml"))]
+    expanded = [part for item in command for part in (workflows if item == "{workflows}" else [item])]
+    program = Path(sys.executable).with_name(expanded[0])
+    result = subprocess.run([program, *expanded[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_citation_and_package_agree_on_the_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == version("ask-lib")
+
+
+# --- notebooks and prose ------------------------------------------------------------------------------------------
+
+
+def test_notebooks_are_committed_tidy():
+    assert check(notebooks()) == []
+
+
+@pytest.mark.parametrize("path", notebooks(), ids=lambda p: p.stem)
+def test_a_chapter_starts_with_a_title_and_its_settings(path: Path):
+    cells = read_json(path)["cells"]
+    assert "".join(cells[0]["source"]).startswith("# ")
+    first = next(cell for cell in cells if cell["cell_type"] == "code")
+    assert "parameters" in first["metadata"]["tags"]
+    source = "".join(first["source"])
+    assert f'REPOSITORY = "{configured_address()}"' in source
+    assert 'PROFILE = "book"' in source
+
+
+def test_outputs_and_a_foreign_address_would_be_seen(tmp_path: Path):
+    notebook = read_json(notebooks()[0])
+    code = next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")
+    code["execution_count"] = 3
+    path = tmp_path / "dirty.ipynb"
+    path.write_text(dump(notebook))
+    assert check([path]) == ["dirty.ipynb"]
+    clean = tidy(notebook, "https://github.com/owner/name")
+    assert 'REPOSITORY = "https://github.com/owner/name"' in "".join(
+        next(cell for cell in clean["cells"] if cell["cell_type"] == "code")["source"]
+    )
+
+
+FENCES = re.compile(r"^(`{3,}|:{3,}|~{3,})\{?.*?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
+NOT_PROSE = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$|\{[\w:]+\}`[^`]*`|`[^`\n]*`|\(https?://[^)]*\)|<[^>]+>", re.DOTALL)
+TYPED = re.compile(r"\d+\.\d+|\d+(?:\.\d+)?\s?(?:%|percent\b|per cent)")
+
+
+def prose_of(markdown: str) -> str:
+    """Markdown less math, code, roles and links' addresses; directives like admonitions keep their text."""
+    code = re.sub(r"^```(?!\{(?:note|tip|warning|admonition|important|dropdown)).*?^```\s*$", " ", markdown,
+                  flags=re.MULTILINE | re.DOTALL)  # fmt: skip
+    return NOT_PROSE.sub(" ", code)
+
+
+def all_markdown() -> list[tuple[str, str]]:
+    pages = [(path.name, path.read_text()) for path in sorted((ROOT / "book").glob("*.md"))]
+    return pages + [(path.name, text) for path in notebooks() for text in in_markdown(read_json(path))]
+
+
+@pytest.mark.parametrize(("name", "text"), all_markdown(), ids=lambda value: value[:24].replace("\n", " "))
+def test_no_result_is_typed_into_prose(name: str, text: str):
+    typed = [match[0] for match in TYPED.finditer(prose_of(text)) if match[0] not in ("3.11",)]
+    assert typed == [], name
+
+
+@pytest.mark.parametrize("fault", ["It reaches 59.72 there.", "about 60 % of them", "12 percent", "| row | 0.9 |"])
+def test_a_typed_result_would_be_seen(fault: str):
+    assert TYPED.search(prose_of(fault))
+
+
+@pytest.mark.parametrize(
+    "fine", ["$0.5$", "`3.11`", "{glue:text}`a:.2f`", "```python\nx = 0.5\n```", "[a](https://x.y/1.2)"]
+)
+def test_math_code_and_roles_are_not_prose(fine: str):
+    assert not TYPED.search(prose_of(fine))
+
+
+# --- equations ----------------------------------------------------------------------------------------------------
+
+TAG = re.compile(r"\[((?:ASK|PCL|SCDA|CLP|IA)-\d+)\]")
+
+
+def test_each_equation_of_the_code_has_its_label_in_the_book_and_back():
+    in_code = {tag for path in (ROOT / "ask_lib" / "methods").glob("*.py") for tag in TAG.findall(path.read_text())}
+    labels = {
+        label for _, text in all_markdown() for label in re.findall(r"\(eq-((?:ask|pcl|scda|clp|ia)-\d+)\)", text)
+    }
+    assert {tag.lower() for tag in in_code} == labels
+
+
+def test_published_numbers_are_texts_with_their_own_digits():
+    data = json.loads((ROOT / "ask_lib" / "show" / "published.json").read_text())
+    for tables in data["papers"].values():
+        for table in tables.values():
+            for row in table["rows"].values():
+                assert len(row) == len(table["columns"])
+                assert all(value is None or re.fullmatch(r"\d+(\.\d+)?", value) for value in row)

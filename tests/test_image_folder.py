@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from ask_lib.data import image_folder
+from ask_lib.data.image_folder import natural_key, read_images, read_rgb, to_rgb
+from ask_lib.data.samples import sample_pictures
+from ask_lib.errors import DataNotFoundError, RangeError
+from tests.realdata import realdata
+
+
+def noise(height: int = 40, width: int = 50, channels: int = 3) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, channels), dtype=np.uint8)
+
+
+def jpeg(path: Path, **options: object) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(noise()).save(path, **options)
+    return path
+
+
+@pytest.fixture
+def zoo(tmp_path: Path) -> Path:
+    """Every kind of file that a folder can hold."""
+    ramp = np.linspace(0, 65535, 40 * 50).reshape(40, 50).astype(np.uint16)
+    picture = Image.fromarray(noise())
+    jpeg(tmp_path / "good.jpg")
+    Image.fromarray(noise()[..., 0]).save(tmp_path / "grey.png")
+    Image.fromarray(noise(channels=4)).save(tmp_path / "rgba.png")
+    picture.convert("CMYK").save(tmp_path / "cmyk.jpg")
+    Image.fromarray(ramp).save(tmp_path / "deep.png")
+    picture.convert("P").save(tmp_path / "palette.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.save(tmp_path / "turned.jpg", exif=exif)
+    picture.save(tmp_path / "moving.gif", save_all=True, append_images=[picture.rotate(90)])
+    whole = (tmp_path / "good.jpg").read_bytes()
+    (tmp_path / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.jpg").write_text("not a picture")
+    (tmp_path / "empty.png").write_bytes(b"")
+    Image.fromarray(noise(7, 5)).save(tmp_path / "tiny.png")
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / ".DS_Store").write_bytes(b"hidden")
+    return tmp_path
+
+
+def test_every_file_is_read_or_named(zoo: Path) -> None:
+    folder = read_images(zoo)
+    notes = {f.name: f.notes for f in folder.report.ok}
+    assert notes == {
+        "cmyk.jpg": ("CMYK -> RGB",),
+        "deep.png": ("16-bit scaled to 8 bits",),
+        "good.jpg": (),
+        "grey.png": ("grey -> RGB",),
+        "moving.gif": ("animated: first frame", "palette -> RGB"),
+        "palette.png": ("palette -> RGB",),
+        "rgba.png": ("RGBA composited on white",),
+        "turned.jpg": ("EXIF rotated",),
+    }
+    reasons = {f.name: f.reason for f in folder.report.skipped}
+    assert reasons.pop("truncated.jpg").startswith("broken: image file is truncated")
+    assert reasons == {
+        "empty.png": "broken: the file is empty",
+        "notes.txt": "not an image",
+        "text.jpg": "broken: not readable as an image",
+        "tiny.png": "tiny: 5 x 7, need at least 32 on each side",
+    }
+    for report, picture in zip(folder.report.ok, folder, strict=True):
+        assert picture.image.mode == "RGB" and (picture.image.height, picture.image.width) == report.size
+        assert picture.notes == report.notes and picture.name == report.name
+    text = folder.report.summary()
+    assert all(name in text for name in [*notes.keys() - {"good.jpg"}, *reasons])
+    assert text.splitlines()[0] == f"{zoo}: 8 pictures read, 5 files skipped."
+    assert str(folder.report) == text
+
+
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path: Path) -> None:
+    values = np.array([[0, 257, 32896, 65535]] * 4, dtype=np.uint16)
+    for image in (Image.fromarray(values), Image.fromarray(values.astype(np.int32))):
+        rgb, note = to_rgb(image)
+        assert np.asarray(rgb)[0, :, 1].tolist() == [0, 1, 128, 255] and note == "16-bit scaled to 8 bits"
+    for suffix in ("png", "tif"):
+        Image.fromarray(values).save(tmp_path / f"x.{suffix}")
+        assert np.asarray(read_rgb(tmp_path / f"x.{suffix}")[0])[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
+def test_other_deep_pictures_are_stretched_and_say_so() -> None:
+    rgb, note = to_rgb(Image.fromarray(np.array([[0.0, 0.5, 1.0]], dtype=np.float32)))
+    assert np.asarray(rgb)[0, :, 0].tolist() == [0, 128, 255] and note == "floats 0..1 scaled to 8 bits"
+    rgb, note = to_rgb(Image.fromarray(np.array([[-10.0, 0.0, 10.0, np.nan]], dtype=np.float32)))
+    assert np.asarray(rgb)[0, :, 0].tolist() == [0, 128, 255, 128] and note == "floats -10..10 stretched to 8 bits"
+    rgb, note = to_rgb(Image.fromarray(np.array([[0, 100_000]], dtype=np.int32)))
+    assert np.asarray(rgb)[0, :, 0].tolist() == [0, 255] and note == "32-bit 0..100000 stretched to 8 bits"
+    assert np.asarray(to_rgb(Image.fromarray(np.full((2, 2), 3.0, dtype=np.float32)))[0]).max() == 0
+
+
+def test_transparency_is_laid_on_white() -> None:
+    pixels = np.array([[[200, 0, 0, 255], [200, 0, 0, 0], [0, 0, 0, 51]]], dtype=np.uint8)
+    rgb, note = to_rgb(Image.fromarray(pixels))
+    assert np.asarray(rgb)[0].tolist() == [[200, 0, 0], [255, 255, 255], [204, 204, 204]]
+    assert note == "RGBA composited on white"
+    palette = Image.new("P", (1, 1), 0)
+    palette.info["transparency"] = 0
+    assert to_rgb(palette)[0].getpixel((0, 0)) == (255, 255, 255)
+    assert to_rgb(Image.new("LA", (1, 1), (0, 0)))[0].getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "YCbCr", "HSV", "LAB"])
+def test_every_mode_becomes_rgb(mode: str) -> None:
+    rgb, note = to_rgb(Image.new(mode, (4, 3)))
+    assert rgb.mode == "RGB" and rgb.size == (4, 3) and note.endswith("-> RGB")
+
+
+def test_exif_turns_the_picture(tmp_path: Path) -> None:
+    pixels = np.zeros((40, 60, 3), dtype=np.uint8)
+    pixels[:, :30] = 255  # white left half
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter clockwise
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    rgb, notes = read_rgb(tmp_path / "a.png")
+    assert rgb.size == (40, 60) and notes == ("EXIF rotated",)
+    assert np.asarray(rgb)[:28].min() == 255 and np.asarray(rgb)[32:].max() == 0
+
+
+def test_classes_order_and_laziness(tmp_path: Path) -> None:
+    for name in ("c10/b2.jpg", "c10/b10.jpg", "c2/deep/a.jpg", "c2/x.jpg", "root.jpg"):
+        jpeg(tmp_path / name)
+    folder = read_images(tmp_path)
+    assert folder.names == ("c2/deep/a.jpg", "c2/x.jpg", "c10/b2.jpg", "c10/b10.jpg", "root.jpg")
+    assert folder.labels == ("c2", "c2", "c10", "c10", None)
+    assert folder.classes == ("c2", "c10") and folder.targets == [0, 0, 1, 1, -1]
+    assert [p.name for p in folder[1:3]] == ["c2/x.jpg", "c10/b2.jpg"] and folder[-1].label is None
+    assert read_images(tmp_path, recursive=False).names == ("root.jpg",)
+    assert read_images(tmp_path / "root.jpg").names == ("root.jpg",)
+    (tmp_path / "root.jpg").unlink()
+    with pytest.raises(DataNotFoundError, match="has changed since"):
+        folder[4]
+
+
+def test_a_limit_is_even_over_the_classes_and_passes_over_broken_files(tmp_path: Path) -> None:
+    for name in ("a/1", "a/2", "a/3", "b/1", "b/2", "c/1"):
+        jpeg(tmp_path / f"{name}.jpg")
+    (tmp_path / "a" / "1.jpg").write_bytes(b"broken")
+    folder = read_images(tmp_path, limit=4)
+    assert folder.names == ("a/2.jpg", "a/3.jpg", "b/1.jpg", "c/1.jpg")
+    assert folder.report.left == 1 and "1 not looked at (limit)" in folder.report.summary()
+    assert read_images(tmp_path, limit=2).names == ("a/2.jpg", "b/1.jpg")
+    assert len(read_images(tmp_path, limit=100)) == 5
+    with pytest.raises(RangeError):
+        read_images(tmp_path, limit=0)
+
+
+def test_missing_empty_and_hopeless_folders(tmp_path: Path) -> None:
+    with pytest.raises(DataNotFoundError, match=r"No folder at .*check the path"):
+        read_images(tmp_path / "absent")
+    with pytest.raises(DataNotFoundError, match="holds no files"):
+        read_images(tmp_path)
+    (tmp_path / "a.txt").write_text("x")
+    with pytest.raises(DataNotFoundError, match=r"No picture could be read(.|\n)*a\.txt: not an image"):
+        read_images(tmp_path)
+
+
+def test_a_decompression_bomb_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jpeg(tmp_path / "ok.jpg")
+    Image.new("RGB", (200, 200)).save(tmp_path / "twice.png")
+    Image.new("RGB", (400, 400)).save(tmp_path / "more.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 30_000)
+    skipped = {f.name: f.reason for f in read_images(tmp_path).report.skipped}
+    assert skipped == dict.fromkeys(["more.png", "twice.png"], "too large: more than 30,000 pixels")
+
+
+def test_a_long_summary_is_cut_and_a_long_scan_shows_progress(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i in range(60):
+        Image.fromarray(noise(32, 32)[..., 0]).save(tmp_path / f"{i}.png")
+    summary = read_images(tmp_path).report.summary(2)
+    assert summary.splitlines()[1] == "  grey -> RGB: 0.png, 1.png and 58 more"
+    assert "scanning" in capsys.readouterr().err
+
+
+@given(st.lists(st.text(alphabet="ab019²٣/.", max_size=8), max_size=8))
+def test_natural_order_is_total(names: list[str]) -> None:
+    backwards = names[::-1]
+    assert sorted(names, key=natural_key) == sorted(backwards, key=natural_key)
+
+
+def test_samples_are_two_photographs_with_credit_and_alt_text() -> None:
+    pagoda, flower = sample_pictures()
+    assert (pagoda.name, flower.name) == ("pagoda", "flower")
+    for picture in (pagoda, flower):
+        assert picture.image.size == (640, 427) and picture.image.mode == "RGB"
+        assert "CC BY 2.0" in picture.credit and len(picture.alt) > 40
+
+
+@pytest.mark.realdata
+def test_flowers17() -> None:
+    folder = read_images(realdata("flowers17"), limit=34)
+    assert folder.classes == tuple(f"c{i}" for i in range(1, 18))
+    assert [folder.labels.count(c) for c in folder.classes] == [2] * 17
+    assert not folder.report.skipped and folder.report.left == 17 * 80 - 34
+    assert min(folder[0].image.size) == 256
+
+
+@pytest.mark.realdata
+def test_sixteen_bit_depth_of_a_real_frame_is_not_clipped() -> None:
+    depth = realdata("hha_reference", "depth2hha_python")
+    path = next(depth.rglob("0.png"))
+    raw = np.asarray(Image.open(path)).astype(np.float64)
+    rgb, notes = read_rgb(path)
+    assert raw.max() > 255 and notes == ("16-bit scaled to 8 bits",)
+    assert np.abs(np.asarray(rgb)[..., 0] - raw / 257).max() <= 0.5
+
+
+def test_the_module_loads_no_pil() -> None:
+    assert "Image" not in vars(image_folder)

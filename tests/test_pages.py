@@ -1,0 +1,224 @@
+"""The rendered pages in a headless Chromium, opened from the disk: what book.md promises, on every page."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ask_lib.show.record import recorded_values
+from tests.browser import Visit, open_browser, open_page
+from tools.project import executed_path, notebooks, read_json, site_path, toc_pages
+
+pytestmark = pytest.mark.browser
+SITE = site_path("smoke")
+PAGES = toc_pages()
+START = SITE / "notebooks" / "00_start_here.html"
+MODES = {"light": {}, "dark": {"dark": True}, "narrow": {"width": 390, "height": 844}}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    assert (SITE / "index.html").is_file(), "make test renders the smoke profile before pytest"
+    with open_browser() as running:
+        yield running
+
+
+def settled(visit: Visit) -> Visit:
+    """The page after its formulas are set and its sliders drawn."""
+    visit.page.wait_for_function("() => !window.MathJax || (window.MathJax.startup && window.MathJax.startup.document)")
+    visit.page.evaluate("() => window.MathJax && window.MathJax.startup ? window.MathJax.startup.promise : null")
+    return visit
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_keeps_the_promises(browser: Any, page: str, mode: str):
+    with open_page(SITE / f"{page}.html", browser, **MODES[mode]) as visit:
+        settled(visit)
+        assert visit.foreign() == []
+        assert visit.problems == []
+        assert visit.overflow() <= 0, "the page scrolls sideways"
+        assert visit.page.evaluate(BAD_IMAGES) == []
+        assert visit.page.evaluate("document.documentElement.dataset.theme") == ("dark" if mode == "dark" else "light")
+        contrast, where = visit.page.evaluate(LEAST_CONTRAST)
+        assert contrast >= 4.5, where
+
+
+# Images that did not load or that have no alt text; the theme's own are marked as decoration or hidden.
+BAD_IMAGES = """() => [...document.querySelectorAll('article img')]
+  .filter(i => !i.alt.trim() || (i.complete && i.naturalWidth === 0)).map(i => i.src)"""
+
+# The smallest contrast of text to the background behind it, over the article's paragraphs, captions and read-outs.
+LEAST_CONTRAST = """() => {
+  const parse = c => (c.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
+  const lum = ([r, g, b]) => [r, g, b].map(v => v / 255).map(v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+  const back = el => { for (; el; el = el.parentElement) { const c = parse(getComputedStyle(el).backgroundColor);
+    if (c.length < 4 || c[3] > .5) return c; } return [255, 255, 255]; };
+  let least = 21, where = '';
+  for (const el of document.querySelectorAll('article p, article li, article td, article figcaption, article output')) {
+    if (!el.textContent.trim() || !el.offsetParent) continue;
+    const style = getComputedStyle(el), a = lum(parse(style.color)), b = lum(back(el));
+    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    if (ratio < least) { least = ratio; where = el.tagName + ': ' + el.textContent.trim().slice(0, 60); }
+  }
+  return [least, where]; }"""
+
+
+def test_the_checks_see_planted_faults(browser: Any, tmp_path: Path):
+    page = tmp_path / "bad.html"
+    page.write_text(
+        "<html data-theme='light'><body><article><p style='color:#bbb;background:#fff'>pale</p><img src='none.png'>"
+        "<div style='width:3000px'>wide</div><script>console.error('oh')</script>"
+        "<script src='http://example.invalid/x.js'></script></article></body></html>"
+    )
+    with open_page(page, browser, width=390) as visit:
+        assert visit.foreign() == ["http://example.invalid/x.js"]
+        assert any("oh" in problem for problem in visit.problems)
+        assert visit.overflow() > 0
+        assert len(visit.page.evaluate(BAD_IMAGES)) == 1
+        assert visit.page.evaluate(LEAST_CONTRAST)[0] < 2
+
+
+def test_formulas_are_set_by_the_books_own_mathjax(browser: Any):
+    with open_page(SITE / "book" / "notation.html", browser) as visit:
+        settled(visit)
+        assert visit.page.locator("mjx-container").count() >= 10
+        assert any("_static/mathjax/" in url for url in visit.requests)
+        fonts = [url for url in visit.requests if url.endswith(".woff")]
+        assert fonts and all(url.startswith("file:") for url in fonts)
+
+
+def test_search_works_from_the_disk(browser: Any):
+    with open_page(SITE / "search.html", browser) as visit:
+        visit.page.goto((SITE / "search.html").as_uri() + "?q=descriptor")
+        visit.page.wait_for_selector("#search-results li")
+        assert visit.page.locator("#search-results li").count() >= 2
+        assert visit.foreign() == []
+
+
+@pytest.mark.parametrize("source", notebooks(), ids=lambda path: path.stem)
+def test_a_chapter_shows_every_figure_slider_and_value_of_its_run(browser: Any, source: Path):
+    notebook = read_json(executed_path(source, "smoke"))
+    outputs = [output.get("data", {}) for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    figures = sum("image/png" in data for data in outputs)
+    sliders = sum("application/vnd.jupyter.widget-view+json" in data for data in outputs)
+    assert figures and sliders, "a chapter has figures and a slider"
+    with open_page(SITE / "notebooks" / f"{source.stem}.html", browser) as visit:
+        settled(visit)
+        assert visit.page.locator("article figure img[src*='_images/']").count() == figures
+        assert visit.page.locator(".ask-explorer").count() == sliders
+        text = visit.page.inner_text("article")
+        assert "smoke profile" in text
+        shown = " ".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
+        for name, spec in re.findall(r"\{glue:text\}`(\w+)(?::(\.\d+f))?`", shown):
+            value = recorded_values(notebook)[name]
+            assert (format(value, spec) if spec else str(value)) in text, name
+
+
+# --- the slider of chapter 00, from file://, with no kernel ------------------------------------------------------
+
+
+@pytest.fixture
+def start(browser: Any) -> Iterator[Visit]:
+    with open_page(START, browser) as visit:
+        visit.page.wait_for_selector(".ask-explorer input[type=range]")
+        yield visit
+
+
+def kept(visit: Visit) -> int:
+    return int(
+        re.match(r"\s*(\d+) of", visit.page.inner_text(".ask-explorer output[aria-live], .ask-explorer [role=status]"))[
+            1
+        ]
+    )
+
+
+def alt(visit: Visit) -> str:
+    return str(visit.page.get_attribute(".ask-explorer img", "alt"))
+
+
+def test_at_one_it_is_the_mask_of_the_chapter(start: Visit):
+    values = recorded_values(read_json(executed_path(notebooks()[0], "smoke")))
+    cells = values["map_height"] * values["map_width"]
+    assert kept(start) == round(values["first_coverage"] / 100 * cells)
+
+
+def test_the_slider_follows_the_keyboard(start: Visit):
+    slider = start.page.locator(".ask-explorer input[type=range]")
+    slider.focus()
+    before, words = kept(start), alt(start)
+    for _ in range(5):
+        start.page.keyboard.press("ArrowRight")
+    assert kept(start) < before and alt(start) != words
+    start.page.keyboard.press("Home")
+    everything = kept(start)
+    start.page.keyboard.press("End")
+    assert kept(start) < before <= everything
+    assert start.problems == [] and start.foreign() == []
+
+
+def test_the_slider_follows_the_mouse(start: Visit):
+    slider = start.page.locator(".ask-explorer input[type=range]")
+    slider.scroll_into_view_if_needed()
+    before = kept(start)
+    box = slider.bounding_box()
+    start.page.mouse.click(box["x"] + 0.8 * box["width"], box["y"] + box["height"] / 2)
+    assert kept(start) < before
+
+
+def test_the_picture_can_be_chosen(start: Visit):
+    before = alt(start)
+    start.page.locator(".ask-explorer select").first.select_option(index=1)
+    assert alt(start) != before
+
+
+def test_without_javascript_the_page_still_says_what_the_slider_shows(browser: Any):
+    with open_page(START, browser, java_script_enabled=False) as visit:
+        text = visit.page.inner_text("article")
+        assert "need JavaScript" in text
+
+
+# --- Colab ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_colab_line_follows_the_one_setting(monkeypatch: pytest.MonkeyPatch):
+    from types import SimpleNamespace
+
+    from tools.sphinx_book import colab_line
+
+    def config(url: str) -> Any:
+        return SimpleNamespace(html_theme_options={"repository_url": url, "repository_branch": "main"})
+
+    monkeypatch.delenv("ASK_REPOSITORY", raising=False)
+    page = "notebooks/00_start_here.ipynb"
+    wanted = "https://colab.research.google.com/github/owner/book/blob/main/notebooks/00_start_here.ipynb"
+    assert f"({wanted})" in colab_line(config("https://github.com/owner/book/"), page)
+    assert "make repository" in colab_line(config(""), page)
+    monkeypatch.setenv("ASK_REPOSITORY", "https://github.com/other/book.git")
+    assert "/github/other/book/blob/main/" in colab_line(config(""), page)
+
+
+def test_each_chapter_has_its_colab_line(browser: Any):
+    from tools.notebooks import configured_address
+
+    for source in notebooks():
+        with open_page(SITE / "notebooks" / f"{source.stem}.html", browser) as visit:
+            if configured_address():
+                link = visit.page.get_attribute("a.ask-colab", "href")
+                assert link and link.endswith(f"/notebooks/{source.name}")
+            else:
+                assert "make repository URL=" in visit.page.inner_text(".ask-colab-missing")
+
+
+def test_the_saved_state_holds_no_code(browser: Any):
+    text = START.read_text()
+    (state,) = re.findall(r'<script type="application/vnd.jupyter.widget-state\+json">(.*?)</script>', text, re.DOTALL)
+    for model in json.loads(state)["state"].values():
+        assert "_esm" not in model["state"] and "_css" not in model["state"]
+    assert len(text) < 300_000

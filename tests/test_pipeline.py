@@ -1,0 +1,279 @@
+"""The pipeline's promises: what runs again, what fails with which line, what an interruption leaves."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tests.conftest import ROOT
+from tools import check_browser, environment, execute, project
+from tools.check_pages import problems_of
+from tools.notebooks import KEPT_METADATA
+from tools.project import ToolError, exit_status, site_path, toc_pages, write_atomic
+
+
+def notebook(tmp_path: Path, *sources: str, name: str = "demo.ipynb") -> Path:
+    cells = [nbformat.v4.new_markdown_cell("# Demo")]
+    cells += [nbformat.v4.new_code_cell(source) for source in sources]
+    cells[1].metadata["tags"] = ["parameters"]
+    path = tmp_path / name
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=KEPT_METADATA), path)
+    return path
+
+
+# --- execute ------------------------------------------------------------------------------------------------------
+
+
+def test_an_executed_copy_has_the_profile_and_is_current(tmp_path: Path):
+    source = notebook(tmp_path, 'PROFILE = "book"\nN = 1', "print(PROFILE, N)")
+    target = tmp_path / "out" / "demo.ipynb"
+    execute.execute(source, target, "smoke", {"N": 7})
+    cells = json.loads(target.read_text())["cells"]
+    printed = "".join(cells[-1]["outputs"][0]["text"])
+    assert printed == "smoke 7\n"
+    assert (
+        "remove-cell"
+        in next(c for c in cells if "injected-parameters" in c["metadata"].get("tags", []))["metadata"]["tags"]
+    )
+    assert execute.is_current(target, execute.run_key(source, "smoke", {"N": 7}))
+    assert not execute.is_current(target, execute.run_key(source, "smoke", {"N": 8}))
+    assert not execute.is_current(target, execute.run_key(source, "book", {"N": 7}))
+    source.write_text(source.read_text().replace("print(PROFILE", "print(1, PROFILE"))
+    assert not execute.is_current(target, execute.run_key(source, "smoke", {"N": 7}))
+
+
+def test_a_half_written_copy_is_not_current(tmp_path: Path):
+    path = tmp_path / "half.ipynb"
+    path.write_text('{"cells": [')
+    assert not execute.is_current(path, "key")
+
+
+def test_an_error_in_a_cell_names_notebook_cell_and_traceback(tmp_path: Path):
+    source = notebook(tmp_path, "N = 1", "x = 1\nraise ValueError('the washbasin is missing')")
+    target = tmp_path / "out" / "demo.ipynb"
+    with pytest.raises(ToolError) as caught:
+        execute.execute(source, target, "smoke", {})
+    message = str(caught.value)
+    assert "demo.ipynb" in message and "x = 1" in message
+    assert "ValueError: the washbasin is missing" in message and "Traceback" in message
+    assert not target.exists()
+    assert (tmp_path / "out" / "demo.failed.ipynb").exists()
+
+
+def test_a_missing_kernel_gives_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    def missing(self: object, name: str) -> None:
+        from jupyter_client.kernelspec import NoSuchKernel
+
+        raise NoSuchKernel(name)
+
+    monkeypatch.setattr(KernelSpecManager, "get_kernel_spec", missing)
+    source = notebook(tmp_path, "N = 1")
+    with pytest.raises(ToolError, match=r"no Jupyter kernel named 'python3'.*make again") as caught:
+        execute.execute(source, tmp_path / "out" / "demo.ipynb", "smoke", {})
+    assert "\n" not in str(caught.value)
+
+
+def test_parameters_are_read_as_json_or_text_and_paths_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my" / "pictures").mkdir(parents=True)
+    parsed = execute.parse_parameters(["K=16", "GAMMA=0.7", "NAME=squeezenet1_0", "IMAGES=my/pictures"])
+    assert parsed == {"K": 16, "GAMMA": 0.7, "NAME": "squeezenet1_0", "IMAGES": str(tmp_path / "my" / "pictures")}
+    with pytest.raises(ToolError, match="expected NAME=value"):
+        execute.parse_parameters(["K"])
+
+
+def test_an_unknown_chapter_is_refused_with_the_known_ones():
+    with pytest.raises(ToolError, match=r"no such notebook: 77_nothing\. There are: 00_start_here"):
+        execute.run_all("smoke", {}, ["77_nothing"])
+
+
+# --- failures in one line ---------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_gives_one_line(capsys: pytest.CaptureFixture[str]):
+    def body() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/somewhere/file")
+
+    assert exit_status(body) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: the disk is full (/somewhere/file)") and error.count("\n") == 1
+
+
+def test_other_errors_of_the_system_are_not_swallowed():
+    def body() -> None:
+        raise PermissionError(errno.EACCES, "no")
+
+    with pytest.raises(PermissionError):
+        exit_status(body)
+
+
+@pytest.mark.parametrize("version", [(3, 10), (3, 14), (2, 7)])
+def test_a_wrong_python_is_refused(version: tuple[int, int]):
+    with pytest.raises(environment.SetupError, match=r"this is Python .*3\.11, 3\.12 or 3\.13"):
+        environment.check_python(version)
+
+
+def test_a_disk_without_room_for_the_environment_is_refused(tmp_path: Path):
+    with pytest.raises(environment.SetupError, match=r"GB free below .*needs about 1000000000 GB"):
+        environment.check_space(tmp_path, needed_gb=1e9)
+
+
+def test_the_environment_of_this_run_is_current():
+    stamp = Path(sys.prefix) / environment.STAMP
+    packages = ["--editable", f"{ROOT}[book,test,docs]"]
+    if not stamp.is_file() or stamp.read_text() != environment.fingerprint(packages, []):
+        pytest.fail("pyproject.toml or constraints.txt changed since the environment was made: run make test")
+    assert environment.make(Path(sys.prefix), packages, []) is False
+
+
+def test_a_missing_browser_fails_with_the_line_that_installs_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("ASK_CHROMIUM", raising=False)
+    monkeypatch.delenv("BROWSER", raising=False)
+    with pytest.raises(ToolError, match="apt-get install chromium"):
+        check_browser.require_chromium()
+    monkeypatch.setenv("BROWSER", "skip")
+    check_browser.require_chromium()
+
+
+@pytest.mark.parametrize("tool", ["execute", "render", "check_pages", "expect", "notebooks"])
+def test_each_tool_has_help(tool: str):
+    command = [sys.executable, "-m", f"tools.{tool}", "--help"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0 and "usage: python -m tools" in result.stdout
+
+
+def test_make_help_lists_the_commands():
+    result = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in ("book", "test", "clean", "serve", "lint", "check", "notebook"):
+        assert f"make {name} " in result.stdout
+
+
+def test_make_with_a_wrong_python_gives_one_clear_line(tmp_path: Path):
+    script = tmp_path / "old.py"
+    script.write_text(
+        "import sys; sys.path.insert(0, 'tools'); import environment\n"
+        "environment.check_python.__defaults__ = ((3, 9),)\n"
+        "raise SystemExit(environment.main([]))\n"
+    )
+    fake = tmp_path / "python3.9"
+    fake.write_text(f"#!/bin/sh\nexec {sys.executable} {script}\n")
+    fake.chmod(0o755)
+    result = subprocess.run(["make", "env", f"PYTHON={fake}"], cwd=ROOT, capture_output=True, text=True, check=False)
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("make")]
+    assert result.returncode != 0
+    assert len(lines) == 1 and "this is Python 3.9" in lines[0]
+
+
+# --- atomic writing -----------------------------------------------------------------------------------------------
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "file.json"
+    write_atomic(path, "old")
+
+    def killed(self: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomic(path, "new")
+    assert path.read_text() == "old"
+    assert [item.name for item in tmp_path.iterdir()] == ["file.json"]
+
+
+def test_fingerprints_keep_their_parts_apart():
+    assert project.digest([b"ab", b"c"]) != project.digest([b"a", b"bc"])
+
+
+# --- the rendered pages: each check is shown to fail ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def site() -> Path:
+    folder = site_path("smoke")
+    assert (folder / "index.html").is_file(), "make test renders the smoke profile before pytest"
+    return folder
+
+
+def test_the_rendered_book_has_no_problem(site: Path):
+    assert problems_of(site, toc_pages()) == []
+
+
+@pytest.fixture
+def copy(site: Path, tmp_path: Path) -> Path:
+    """The pages without MathJax, which is most of the files and is not under test here."""
+    folder = tmp_path / "site"
+    shutil.copytree(site, folder, ignore=shutil.ignore_patterns("mathjax", "*.map"))
+    return folder
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("new", "problem"),
+    [
+        ('<img src="../_static/cover.svg">', "image without alt text"),
+        ('<script src="https://cdn.example.org/x.js"></script>', "loads from another host"),
+        ('<img alt="x" src="nothing.png">', "loads a file that is not there"),
+        ('<a href="nowhere.html">x</a>', "link to nothing"),
+        ('<a href="#no-such-place">x</a>', "link to a place that is not there"),
+        ('<span class="problematic" id="id1">x</span>', "an unresolved role"),
+    ],
+)
+def test_a_planted_fault_on_a_page_is_seen(copy: Path, new: str, problem: str):
+    edit(copy / "book" / "index.html", "</article>", new + "</article>")
+    assert any(problem in line and "book/index" in line for line in problems_of(copy, toc_pages()))
+
+
+def test_a_missing_or_an_empty_page_is_seen(copy: Path):
+    (copy / "book" / "notation.html").unlink()
+    (copy / "book" / "api.html").write_text("<html><article></article></html>")
+    found = problems_of(copy, toc_pages())
+    assert "book/notation: missing" in found
+    assert any(line.startswith("book/api: almost empty") for line in found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("page", "fault"),
+    [
+        ("book/notation.md", "\n\n{numref}`fig-that-does-not-exist`\n"),
+        ("book/notation.md", "\n\n{published}`SCDA/3/Pool6/CUB top1`\n"),
+        ("book/notation.md", "\n\n{cite}`nobody1900nothing`\n"),
+    ],
+    ids=["reference", "published", "citation"],
+)
+def test_a_warning_is_a_failure(tmp_path: Path, page: str, fault: str):
+    clone = tmp_path / "clone"
+    ignore = shutil.ignore_patterns(".git", ".venv*", "_build", "shared", "*.egg-info", ".*_cache", ".hypothesis")
+    shutil.copytree(ROOT, clone, ignore=ignore)
+    executed = Path("_build") / "executed" / "smoke"
+    shutil.copytree(ROOT / executed, clone / executed)
+    toc = clone / "_toc.yml"
+    toc.write_text("format: jb-book\nroot: book/index\nchapters:\n- file: book/notation\n- file: book/bibliography\n")
+    index = clone / "book" / "index.md"
+    index.write_text("# Small book\n\n" + "words " * 30)
+    (clone / page).write_text((clone / page).read_text() + fault)
+    command = [sys.executable, "-m", "tools.render", "--profile", "smoke"]
+    environ = {**os.environ, "PYTHONPATH": str(clone)}
+    first, second = (
+        subprocess.run(command, cwd=clone, capture_output=True, text=True, check=False, env=environ) for _ in range(2)
+    )
+    for result in (first, second):  # the second run must not pass because Sphinx has cached the page
+        assert result.returncode == 1, result.stdout + result.stderr
+        assert "notation" in result.stderr and "the pages are not finished" in result.stderr
