@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tests.realdata import ROOT as REALDATA_FOLDER
+
 ROOT = Path(__file__).resolve().parents[1]
 REALDATA = pytest.StashKey[Counter[str]]()
-
-
-def realdata_folder() -> Path:
-    """Where the real files are looked for."""
-    return Path(os.environ.get("ASK_REALDATA") or ROOT.parent / "shared" / "realdata")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -32,4 +28,4 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  
 def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:  # type: ignore[no-untyped-def]
     counts = config.stash[REALDATA]
     ran, skipped = counts["passed"] + counts["failed"], counts["skipped"]
-    terminalreporter.write_line(f"real-data tests: {ran} ran, {skipped} skipped (ASK_REALDATA: {realdata_folder()})")
+    terminalreporter.write_line(f"real-data tests: {ran} ran, {skipped} skipped (ASK_REALDATA: {REALDATA_FOLDER})")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(os.environ.get("ASK_REALDATA") or Path(__file__).resolve().parents[1] / ".." / "shared" / "realdata")
+ROOT = Path(os.environ.get("ASK_REALDATA") or Path(__file__).resolve().parents[2] / "shared" / "realdata")
 
 
 def realdata(*parts: str) -> Path:

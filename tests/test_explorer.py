@@ -30,7 +30,7 @@ MAPS = {
     "ties": np.array([[1, 2, 3], [2, 2, 2]], np.float32),
     "constant": np.full((4, 5), 0.1, np.float32),
     "tiny numbers": (np.random.default_rng(1).random((7, 9)) * 1e-30).astype(np.float32),
-    "close": np.array([[1, 1 + 2**-23, 1 + 2**-23]], np.float32),
+    "close": np.array([[1, 1 + 2**-23], [1 + 2**-23] * 2], np.float32),
 }
 
 CELLS = [
@@ -42,7 +42,7 @@ CELLS = [
         "ties": np.array([[1, 2, 3], [2, 2, 2]], np.float32),
         "constant": np.full((4, 5), 0.1, np.float32),
         "tiny numbers": (np.random.default_rng(1).random((7, 9)) * 1e-30).astype(np.float32),
-        "close": np.array([[1, 1 + 2**-23, 1 + 2**-23]], np.float32),
+        "close": np.array([[1, 1 + 2**-23], [1 + 2**-23] * 2], np.float32),
     }
     y, x = np.mgrid[0:240, 0:320]
     picture = np.stack([x * 255 // 320, y * 255 // 240, 128 + 0 * x], axis=-1).astype(np.uint8)

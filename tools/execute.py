@@ -15,6 +15,7 @@ from typing import Any
 
 import nbformat
 
+from ask_lib.show.record import recorded_values
 from tools.project import (
     BUILD,
     CAP_SECONDS,
@@ -30,6 +31,7 @@ from tools.project import (
     tree_bytes,
     write_atomic,
 )
+from tools.results import without_machine, write_result
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 SHARED_INPUTS = ("ask_lib", "constraints.txt", "tools/execute.py")
@@ -177,6 +179,18 @@ def run_all(profile: str, parameters: dict[str, Any], names: Sequence[str] = (),
     return done
 
 
+def record_run(name: str, chapters: Sequence[str], profile: str, parameters: dict[str, Any]) -> None:
+    """Run one chapter apart from the copies that the pages show, and keep its values in ``results``."""
+    if len(chapters) != 1:
+        raise ToolError("--record takes one chapter: python -m tools.execute 00_start_here --record NAME -p ...")
+    (source,) = [path for path in notebooks() if path.stem == chapters[0]] or [ROOT / "notebooks" / chapters[0]]
+    target = BUILD / "recorded" / f"{name}.ipynb"
+    execute(source, target, profile, parameters)
+    shown = " ".join(f"-p {key}={without_machine(value)}" for key, value in parameters.items())
+    command = f"python -m tools.execute {source.stem} --profile {profile} --record {name} {shown}".rstrip()
+    print(f"Recorded {write_result(name, command, parameters, recorded_values(read_json(target)))}")
+
+
 def _warn_if_slow(source: Path, profile: str, seconds: float) -> None:
     if seconds > CAP_SECONDS[profile]:
         print(f"  {source.stem} took {seconds:.0f} s; the {profile} profile allows {CAP_SECONDS[profile]:.0f} s")
@@ -188,12 +202,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("notebooks", nargs="*", help="chapters by name, for example 00_start_here (default: all)")
     parser.add_argument("--profile", choices=PROFILES, default="book", help="how much to compute (default: book)")
     parser.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a knob's value")
+    parser.add_argument("--record", metavar="NAME", help="keep the values of one chapter's run as results/NAME.json")
     parser.add_argument("--force", action="store_true", help="run also what is current")
     args = parser.parse_args(argv)
 
     def body() -> None:
+        parameters = parse_parameters(args.parameter)
         with one_at_a_time("execute"):
-            run_all(args.profile, parse_parameters(args.parameter), args.notebooks, force=args.force)
+            if args.record:
+                record_run(args.record, args.notebooks, args.profile, parameters)
+            else:
+                run_all(args.profile, parameters, args.notebooks, force=args.force)
 
     return exit_status(body)
 

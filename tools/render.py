@@ -28,7 +28,7 @@ from tools.project import (
 )
 
 STAMP = ".ask-rendered"
-INPUTS = ("book", "notebooks", "ask_lib", "tools", "_config.yml", "_toc.yml", "constraints.txt")
+INPUTS = ("book", "notebooks", "results", "ask_lib", "tools", "_config.yml", "_toc.yml", "constraints.txt")
 
 
 def render_key(profile: str) -> str:

@@ -26,7 +26,8 @@ from sphinx.util.typing import ExtensionMetadata
 from ask_lib.errors import ChoiceError
 from ask_lib.show.record import published_source, published_text
 from tools.cover import draw_cover
-from tools.project import BUILD, executed_path
+from tools.project import BUILD, ToolError, executed_path
+from tools.results import result_text
 from tools.static_widgets import bundle, slim_notebook
 
 LOGGER = logging.getLogger(__name__)
@@ -118,18 +119,35 @@ def _add_head(notebook: dict[str, Any], app: Sphinx, page: str) -> None:
     cell["source"] = f"{title}\n\n{colab_line(app.config, page)} {shown}{blank}{rest}"
 
 
+def recorded_role(
+    name: str, rawtext: str, text: str, lineno: int, inliner: Any, options: Any = None, content: Any = None
+) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+    """``{recorded}`NAME/value:.2f``` shows a value of ``results/NAME.json``; its tooltip says which run."""
+    try:
+        number, where = result_text(text)
+    except (ToolError, ValueError) as error:
+        message = inliner.reporter.error(str(error), line=lineno)
+        return [inliner.problematic(rawtext, rawtext, message)], [message]
+    return [_sourced(rawtext, number, where)], []
+
+
+def _sourced(rawtext: str, number: str, where: str) -> nodes.raw:
+    """A number with its source. Focusable, so that a tap or the Tab key shows it too: a title needs a mouse."""
+    shown, source = html.escape(number), html.escape(where)
+    markup = f'<abbr class="ask-published" tabindex="0" title="{source}" aria-label="{shown} ({source})">{shown}</abbr>'
+    return nodes.raw(rawtext, markup, format="html")
+
+
 def published_role(
     name: str, rawtext: str, text: str, lineno: int, inliner: Any, options: Any = None, content: Any = None
 ) -> tuple[list[nodes.Node], list[nodes.system_message]]:
     """``{published}`PAPER/table/row/column``` shows the number; its tooltip says where it was printed."""
     try:
-        number, where = html.escape(published_text(text)), html.escape(published_source(text))
+        node = _sourced(rawtext, published_text(text), published_source(text))
     except ChoiceError as error:
         message = inliner.reporter.error(str(error), line=lineno)
         return [inliner.problematic(rawtext, rawtext, message)], [message]
-    # Focusable, so that a tap or the Tab key shows the source too: a plain title needs a mouse.
-    markup = f'<abbr class="ask-published" tabindex="0" title="{where}" aria-label="{number} ({where})">{number}</abbr>'
-    return [nodes.raw(rawtext, markup, format="html")], []
+    return [node], []
 
 
 def _copy_mathjax(app: Sphinx, error: Exception | None) -> None:
@@ -162,6 +180,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     """Register all of it."""
     app.add_config_value("ask_profile", os.environ.get("ASK_PROFILE", "book"), "env")
     app.add_role("published", published_role)
+    app.add_role("recorded", recorded_role)
     app.connect("config-inited", _set_theme_buttons, priority=100)
     app.connect("config-inited", _make_asset_folder, priority=100)
     app.connect("config-inited", _unhook_thebe)

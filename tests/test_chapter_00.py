@@ -1,0 +1,92 @@
+"""Chapter 00 on other input than its own: real photographs, trained weights, and a folder of awkward files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ask_lib.show.record import recorded_values
+from tests.realdata import realdata
+from tools.execute import execute
+from tools.project import ROOT, read_json
+
+CHAPTER = ROOT / "notebooks" / "00_start_here.ipynb"
+pytestmark = pytest.mark.slow
+
+
+def run(folder: Path, **parameters: object) -> tuple[dict[str, object], str]:
+    """Recorded values and printed text of the chapter with other parameters."""
+    target = folder / "out" / "00_start_here.ipynb"
+    execute(CHAPTER, target, "smoke", parameters)
+    notebook = read_json(target)
+    texts = ["".join(o.get("text", "")) for cell in notebook["cells"] for o in cell.get("outputs", [])]
+    return dict(recorded_values(notebook)), "\n".join(texts)
+
+
+@pytest.mark.realdata
+def test_real_photographs_and_trained_weights(tmp_path: Path):
+    weights = realdata("weights", "squeezenet1_0_imagenet.pt")
+    flowers = realdata("flowers17", "c11")
+    values, text = run(tmp_path, IMAGES=str(flowers), WEIGHTS=str(weights))
+    assert "file squeezenet1_0_imagenet.pt (sha256 b0c3d38d)" in values["network"]
+    assert values["channels"] == 512 and values["stride"] == 16
+    assert "4 pictures read, 0 files skipped" in text
+    assert 0 < values["first_coverage"] < 100
+    assert values["first_name"].startswith("image_")
+
+
+@pytest.mark.realdata
+def test_trained_weights_echo_brightness_less_than_random_ones(tmp_path: Path):
+    """The chapter's claim, and the recorded run that it shows."""
+    weights = realdata("weights", "squeezenet1_0_imagenet.pt")
+    trained, _ = run(tmp_path, WEIGHTS=str(weights))
+    recorded = read_json(ROOT / "results" / "00_start_here_imagenet.json")["values"]
+    assert trained["first_brightness"] == pytest.approx(recorded["first_brightness"], abs=1e-4)
+    untrained = read_json(ROOT / "tests" / "expected" / "smoke.json")["00_start_here"]["first_brightness"]["value"]
+    assert trained["first_brightness"] < untrained - 0.3
+
+
+def awkward(folder: Path) -> Path:
+    """Files as people have them."""
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (64, 80, 3), dtype=np.uint8)
+    plain = Image.fromarray(pixels)
+    plain.save(folder / "good.png")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 this is no JPEG")
+    plain.resize((7, 5)).save(folder / "tiny.png")
+    plain.convert("L").save(folder / "grey.png")
+    plain.convert("RGBA").save(folder / "alpha.png")
+    plain.convert("CMYK").save(folder / "print.jpg")
+    Image.fromarray((pixels[..., 0].astype(np.uint16) * 257)).save(folder / "deep.png")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+def test_a_folder_of_awkward_files_is_handled_and_each_is_named(tmp_path: Path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    values, text = run(tmp_path, IMAGES=str(awkward(folder)), PICTURES=20)
+    assert "5 pictures read" in text
+    for name, said in {
+        "broken.jpg": "broken",
+        "tiny.png": "tiny",
+        "grey.png": "grey",
+        "alpha.png": "RGBA",
+        "print.jpg": "CMYK",
+        "deep.png": "16-bit",
+    }.items():
+        line = next(line for line in text.splitlines() if name in line)
+        assert said in line, line
+    assert values["first_name"] == "alpha.png"
+
+
+def test_an_empty_folder_says_what_to_do(tmp_path: Path):
+    from tools.project import ToolError
+
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(ToolError, match="DataNotFoundError"):
+        run(tmp_path, IMAGES=str(empty))
