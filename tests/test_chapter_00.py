@@ -60,7 +60,7 @@ def awkward(folder: Path) -> Path:
     plain.convert("L").save(folder / "grey.png")
     plain.convert("RGBA").save(folder / "alpha.png")
     plain.convert("CMYK").save(folder / "print.jpg")
-    Image.fromarray((pixels[..., 0].astype(np.uint16) * 257)).save(folder / "deep.png")
+    Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(folder / "deep.png")
     (folder / "notes.txt").write_text("no picture")
     return folder
 

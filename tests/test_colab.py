@@ -21,7 +21,7 @@ from tools.project import executed_path, notebooks, read_json
 
 pytestmark = pytest.mark.slow
 PACKAGES = ["torch", "torchvision", "matplotlib", "scipy", "scikit-learn", "tqdm", "pillow", "ipykernel"]
-HELD = ["ipywidgets==7.7.1"]
+HELD = ["ipywidgets==7.7.1", "widgetsnbextension==3.6.10", "jupyterlab-widgets==1.1.11"]
 
 
 def ask(python: Path, code: str) -> str:

@@ -30,7 +30,7 @@ MAPS = {
     "ties": np.array([[1, 2, 3], [2, 2, 2]], np.float32),
     "constant": np.full((4, 5), 0.1, np.float32),
     "tiny numbers": (np.random.default_rng(1).random((7, 9)) * 1e-30).astype(np.float32),
-    "close": np.array([[1, 1 + 2**-23], [1 + 2**-23] * 2], np.float32),
+    "close": np.array([[0.1, np.nextafter(np.float32(0.1), np.float32(1))]], np.float32),
 }
 
 CELLS = [
@@ -42,7 +42,7 @@ CELLS = [
         "ties": np.array([[1, 2, 3], [2, 2, 2]], np.float32),
         "constant": np.full((4, 5), 0.1, np.float32),
         "tiny numbers": (np.random.default_rng(1).random((7, 9)) * 1e-30).astype(np.float32),
-        "close": np.array([[1, 1 + 2**-23], [1 + 2**-23] * 2], np.float32),
+        "close": np.array([[0.1, np.nextafter(np.float32(0.1), np.float32(1))]], np.float32),
     }
     y, x = np.mgrid[0:240, 0:320]
     picture = np.stack([x * 255 // 320, y * 255 // 240, 128 + 0 * x], axis=-1).astype(np.uint8)
@@ -390,6 +390,8 @@ def test_the_drawing_shows_the_kept_cells(site: Path, browser: Any):
     held = MAPS["random"]
     explorer = Explorer.threshold(PICTURE, held, alt="x")
     with open_page(site, browser, device_scale_factor=2) as visit:
+        # A theme's rule for pictures must not shift the picture under its drawing.
+        visit.page.add_style_tag(content="html body img:not(.x) { padding: 6px; margin: 9px; border: 3px solid red; }")
         visit.page.locator(".ask-explorer").nth(0).get_by_label("Keypoints").fill("0")
         drawn = visit.page.evaluate(
             """([rows, columns]) => {
@@ -399,12 +401,17 @@ def test_the_drawing_shows_the_kept_cells(site: Path, browser: Any):
                     const at = [(x + 0.5) * canvas.width / columns, (y + 0.5) * canvas.height / rows].map(Math.floor);
                     cells.push(context.getImageData(...at, 1, 1).data[0] > 128);
                 }
-                return { cells, ratio: canvas.width / canvas.clientWidth };
+                const picture = document.querySelector(".ask-explorer img"), style = getComputedStyle(picture);
+                const [a, b] = [picture, canvas].map((node) => node.getBoundingClientRect());
+                const apart = ["x", "y", "width", "height"].map((side) => Math.abs(a[side] - b[side]));
+                const inset = ["paddingLeft", "borderTopWidth", "marginLeft"].map((name) => parseFloat(style[name]));
+                return { cells, ratio: canvas.width / canvas.clientWidth, off: Math.max(...apart, ...inset) };
             }""",
             list(held.shape),
         )
     assert drawn["cells"] == explorer.state_at()["mask"].ravel().tolist()
     assert drawn["ratio"] == 2
+    assert drawn["off"] < 0.01
 
 
 @pytest.mark.browser

@@ -16,7 +16,7 @@ from typing import Any
 import nbformat
 import numpy as np
 import pytest
-from browser import open_page
+from browser import chromium_path, open_page
 
 from ask_lib.show.explorer import Explorer
 
@@ -50,6 +50,7 @@ READY = """async () => {
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[str]:
     """The address of a JupyterLab that serves one notebook; it reads no settings of this machine's user."""
+    chromium_path()  # fails or skips before anything is started
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS], metadata=kernel)
     work = tmp_path / "work"
