@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,8 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-MISSING = "no Chromium: apt-get install chromium (or set BROWSER=skip)"
+from tools.check_browser import ADVICE, find_chromium
+
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -25,15 +24,12 @@ ARGUMENTS = [
 
 
 def chromium_path() -> str:
-    """The browser to drive: ``ASK_CHROMIUM``, else one on the path. Without one the test fails, or skips if told to."""
+    """The browser to drive. Without one the test fails with the line that installs it, or skips if told to."""
     if os.environ.get("BROWSER") == "skip":
         pytest.skip("BROWSER=skip")
-    named = os.environ.get("ASK_CHROMIUM")
-    if named is not None and not Path(named).is_file():
-        pytest.fail(f"no Chromium: ASK_CHROMIUM={named} is no file", pytrace=False)
-    found = named or next(filter(None, map(shutil.which, NAMES)), "/usr/bin/chromium")
-    if not Path(found).is_file():
-        pytest.fail(MISSING, pytrace=False)
+    found = find_chromium()
+    if found is None:
+        pytest.fail(ADVICE, pytrace=False)
     return found
 
 

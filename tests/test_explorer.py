@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from browser import open_browser, open_page
 from PIL import Image
 
 from ask_lib.errors import ChoiceError, RangeError, ShapeError
 from ask_lib.methods.descriptors import above_mean
 from ask_lib.show.explorer import Explorer, fill, fixed
+from tests.browser import open_browser, open_page
 from tools.static_widgets import STATE, VIEW, StaticWidgetError, bundle, slim_notebook, stylesheet
 
 PICTURE = np.full((60, 80, 3), 128, np.uint8)

@@ -16,9 +16,9 @@ from typing import Any
 import nbformat
 import numpy as np
 import pytest
-from browser import chromium_path, open_page
 
 from ask_lib.show.explorer import Explorer
+from tests.browser import chromium_path, open_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
