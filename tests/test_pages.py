@@ -100,6 +100,7 @@ def test_search_works_from_the_disk(browser: Any):
         visit.page.wait_for_selector("#search-results li")
         assert visit.page.locator("#search-results li").count() >= 2
         assert visit.foreign() == []
+        assert visit.problems == []
 
 
 @pytest.mark.parametrize("source", notebooks(), ids=lambda path: path.stem)

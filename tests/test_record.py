@@ -62,7 +62,10 @@ def test_published_numbers_keep_the_papers_digits_and_source():
     address = "SCDA/3/SPoC (without cen.)/Flowers top1"
     assert published_text(address) == "71.36"
     assert published(address) == 71.36
-    assert published_source(address) == "SCDA, Table 3, row SPoC (without cen.), column Flowers top1 (mAP, %)"
+    assert (
+        published_source(address)
+        == "SCDA, Table 3 in the order of the talk, row SPoC (without cen.), column Flowers top1 (mAP, %)"
+    )
     assert published_text("IA/2/Orig., AVG/SUN-397") == "62.30"
 
 

@@ -36,7 +36,7 @@ COLAB = "https://colab.research.google.com/github"
 GITHUB = "https://github.com/"
 # The parts of MathJax that a page can ask for; the package also has other inputs and outputs.
 MATHJAX_PARTS = ("tex-mml-chtml.js", "tex-chtml.js", "output/chtml", "input/tex/extensions", "a11y", "sre", "ui")
-NOT_SET = "This copy of the book does not know its repository's address, so it has no Colab link"
+NOT_SET = "No Colab link: this copy has no repository address"
 
 
 def repository_url(config: Config) -> str:
@@ -50,7 +50,7 @@ def colab_line(config: Config, page: str) -> str:
     """The Markdown of the Colab link of one notebook page; a plain sentence where no address is set."""
     url = repository_url(config)
     if not url.startswith(GITHUB):
-        return f"[{NOT_SET}: `make repository URL=...` sets it.]{{.ask-colab-missing}}"
+        return f"[{NOT_SET} (`make repository URL=...`).]{{.ask-colab-missing}}"
     branch = config.html_theme_options.get("repository_branch") or "main"
     return f"[Open in Colab]({COLAB}/{url.removeprefix(GITHUB)}/blob/{branch}/{page}){{.ask-colab}}"
 
@@ -116,7 +116,7 @@ def _add_head(notebook: dict[str, Any], app: Sphinx, page: str) -> None:
     shown = f"[This page shows a run of the `{about.get('profile', '?')}` profile.]{{.ask-profile}}"
     cell = next(cell for cell in notebook["cells"] if cell["cell_type"] == "markdown")
     title, blank, rest = "".join(cell["source"]).partition("\n\n")
-    cell["source"] = f"{title}\n\n{colab_line(app.config, page)} {shown}{blank}{rest}"
+    cell["source"] = f"{title}\n\n{shown} {colab_line(app.config, page)}{blank}{rest}"
 
 
 def recorded_role(

@@ -1,6 +1,7 @@
-"""SCDA: selective convolutional descriptor aggregation (Wei et al.), first steps.
+"""SCDA: selective convolutional descriptor aggregation (Wei et al., 2017): its first two steps.
 
-Source: the talk in ``papers``; equation tags ``[SCDA-1]`` and ``[SCDA-2]`` are the book's.
+Source: Wei, Luo, Wu, Zhou: Selective Convolutional Descriptor Aggregation for Fine-Grained Image Retrieval, IEEE TIP
+26(6), 2017, and the authors' talk on it. The talk does not number its equations: the tags are the book's.
 """
 
 from __future__ import annotations

@@ -144,6 +144,28 @@ def bars(axes: Axes, names: Sequence[str], values: Sequence[float], *, label: st
     return axes
 
 
+def dots(axes: Axes, names: Sequence[str], values: np.ndarray, *, label: str, title: str = "") -> Axes:
+    """A row of dots for each name: the first filled, the others open, so that they differ without colour too.
+
+    Args:
+        axes: Where.
+        names: One for each row, the first on top.
+        values: ``(rows, dots)``.
+        label: What the axis means.
+        title: Its title.
+    """
+    _check_map(values)
+    for row, line in enumerate(values):
+        axes.plot(line[1:], np.full(len(line) - 1, row), "o", mfc="none", mec=BLUE, mew=1.5, ms=8, ls="none")
+        axes.plot(line[:1], [row], "o", color=ORANGE, mec="black", mew=0.8, ms=9, ls="none", zorder=5)
+    axes.axvline(0, color="#999999", lw=0.8, zorder=0)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlabel(label)
+    axes.set_title(title)
+    return axes
+
+
 def save_atomic(drawn: Figure, path: Path) -> None:
     """Write a figure to a file by way of a temporary name, and close it."""
     path.parent.mkdir(parents=True, exist_ok=True)
