@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
-PYTHON  ?= $(shell command -v python3.11 || command -v python3 || command -v python)
+PYTHON  ?= $(shell for p in python3.11 python3.12 python3.13 python3; do $$p -c "" 2>/dev/null && echo $$p && break; done)
 VENV    ?= .venv
 PROFILE ?= book
 NB      ?= 00_start_here
@@ -18,14 +18,15 @@ export PYTHONUNBUFFERED := 1
 .PHONY: help
 help: ## list the commands
 	@echo "The ASK book. Commands:"
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "Settings: PROFILE=smoke|book|gpu|paper (now $(PROFILE)), NB=name of a chapter, PARAMS='NAME=value ...',"
 	@echo "          PYTHON=python3.11, VENV=folder, BROWSER=skip (tests without Chromium), ASK_REALDATA=folder of real files"
 
 .PHONY: env
 env: ## make the environment in .venv (only when its inputs changed)
-	@test -n "$(PYTHON)" || { echo "error: no Python found; install Python 3.11 and run: make PYTHON=python3.11 ..." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
+	  echo "error: Python 3.11, 3.12 or 3.13 is needed, '$(PYTHON)' is none; name one: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	@$(PYTHON) tools/environment.py --venv $(VENV)
 
 .PHONY: book
@@ -45,8 +46,9 @@ notebook: env ## execute one chapter: make notebook NB=00_start_here PROFILE=smo
 	@$(RUN) -m tools.execute $(NB) --profile $(PROFILE) $(foreach p,$(PARAMS),--parameter '$(p)')
 
 .PHONY: check
-check: env ## check the rendered pages of a profile without a browser: make check PROFILE=book
+check: env ## check a profile's rendered pages and recorded values, without a browser: make check PROFILE=book
 	@$(RUN) -m tools.check_pages --profile $(PROFILE)
+	@$(RUN) -m tools.expect --profile $(PROFILE)
 
 .PHONY: serve
 serve: env ## serve the rendered pages at http://127.0.0.1:8000 (PORT=...)
@@ -81,4 +83,4 @@ clean: ## remove all that was built, but not the environment
 
 .PHONY: distclean
 distclean: clean ## remove the environment too
-	rm -rf .venv .venv-* *.egg-info
+	rm -rf $(VENV) .venv-* *.egg-info

@@ -186,6 +186,31 @@ def test_unreadable_files_say_why(write: object, message: str, tiny: str, tmp_pa
         load_backbone(tiny, tmp_path / "w.pt")
 
 
+@pytest.mark.filterwarnings("ignore")  # torch's, of strange pickle protocols
+@pytest.mark.parametrize("form", ["legacy", "zip", "safetensors"])
+def test_no_damaged_file_raises_anything_else(form: str, state: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    """A damaged pickle can make the reader raise nearly everything: struct.error, IndexError, AssertionError..."""
+    path = tmp_path / ("w.safetensors" if form == "safetensors" else "w.pt")
+    if form == "safetensors":
+        save_file(state, path)
+    else:
+        torch.save(state, path, _use_new_zipfile_serialization=form == "zip")
+    whole = path.read_bytes()
+    failed = 0
+    for i in range(0, len(whole), max(1, len(whole) // 200)):
+        for content in (
+            whole[:i],
+            *(whole[:i] + bytes([whole[i] ^ flip]) + whole[i + 1 :] for flip in (1, 0x10, 0xFF)),
+        ):
+            path.write_bytes(content)
+            try:
+                weights.read_weights(path)
+            except WeightsError as error:
+                assert str(error).startswith("weights w.")
+                failed += 1
+    assert failed > 200
+
+
 def test_other_missing_and_broken_sources(tiny: str, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="there is none at"):
         load_backbone(tiny, "nowhere/w.pt")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -70,6 +71,17 @@ def run_alone(source: Path, python: Path, folder: Path, monkeypatch: pytest.Monk
     return client.execute()
 
 
+def with_address(source: Path, address: str, folder: Path) -> Path:
+    """The chapter as `make repository URL=...` would leave it."""
+    notebook = nbformat.read(source, as_version=4)
+    code = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    code.source, count = re.subn(r'^REPOSITORY = ".*?"', f'REPOSITORY = "{address}"', code.source, flags=re.MULTILINE)
+    assert count == 1
+    path = folder / source.name
+    nbformat.write(notebook, path)
+    return path
+
+
 def torch_files(python: Path) -> str:
     code = (
         "import importlib.metadata as m, hashlib; d = m.distribution('torch');"
@@ -85,10 +97,9 @@ def test_a_chapter_runs_as_in_colab(
     missing = "import importlib.util as u; print([u.find_spec(n) is None for n in ('ask_lib', 'jupyter_book')])"
     assert ask(colab, missing) == "[True, True]"
     before = torch_files(colab)
-    monkeypatch.setenv("ASK_REPOSITORY", repository)
-    for name in ("PYTHONPATH", "VIRTUAL_ENV"):
+    for name in ("ASK_REPOSITORY", "PYTHONPATH", "VIRTUAL_ENV"):
         monkeypatch.delenv(name, raising=False)
-    done = run_alone(source, colab, tmp_path, monkeypatch)
+    done = run_alone(with_address(source, repository, tmp_path), colab, tmp_path, monkeypatch)
     assert torch_files(colab) == before and before.endswith(" 7.7.1")
     assert "site-packages" in ask(colab, "import ask_lib; print(ask_lib.__file__)")
     here = recorded_values(read_json(executed_path(source, "smoke")))
@@ -107,11 +118,7 @@ def test_without_an_address_the_first_cell_says_what_to_do(
 ):
     subprocess.run([colab, "-m", "pip", "uninstall", "-q", "-y", "ask-lib"], check=True, capture_output=True)
     monkeypatch.delenv("ASK_REPOSITORY", raising=False)
-    source = tmp_path / "unset.ipynb"
-    notebook = nbformat.read(notebooks()[0], as_version=4)
-    code = next(cell for cell in notebook.cells if cell.cell_type == "code")
-    code.source = "\n".join('REPOSITORY = ""' if x.startswith("REPOSITORY") else x for x in code.source.splitlines())
-    nbformat.write(notebook, source)
+    source = with_address(notebooks()[0], "", tmp_path)
     with pytest.raises(CellExecutionError, match="Set REPOSITORY above to the address of the book's repository"):
         run_alone(source, colab, tmp_path, monkeypatch)
 

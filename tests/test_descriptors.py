@@ -86,6 +86,51 @@ def test_l2_normalize_keeps_zero_and_makes_unit_length():
     torch.testing.assert_close(l2_normalize(x), torch.tensor([[0.6, 0.8], [0.0, 0.0], [1.0, 0.0]]))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_l2_normalize_at_the_ends_of_the_range(dtype: torch.dtype):
+    """Squares of these overflow or vanish."""
+    limits = torch.finfo(dtype)
+    for scale in (limits.max / 8, limits.tiny * 8, 1.0, *([1e25, 1e-30] if dtype != torch.float16 else [])):
+        result = l2_normalize(torch.tensor([[3.0, -4.0], [0.0, 0.0]], dtype=torch.float64).mul(scale).to(dtype))
+        assert result.dtype == dtype
+        expected = torch.tensor([[0.6, -0.8], [0.0, 0.0]], dtype=dtype)
+        torch.testing.assert_close(result, expected, rtol=2 * limits.eps, atol=0)
+
+
+def test_l2_normalize_along_any_axis_of_any_size():
+    x = features(2, 3, 4, 5)
+    for dim in range(4):
+        torch.testing.assert_close(l2_normalize(x, dim), torch.nn.functional.normalize(x, dim=dim))
+    assert l2_normalize(torch.zeros(0, 3)).shape == (0, 3) and l2_normalize(torch.zeros(3, 0)).shape == (3, 0)
+    assert l2_normalize(torch.tensor([float("nan"), 1.0])).isnan().all()  # never half of a vector
+
+
+def test_l2_normalize_has_a_right_gradient():
+    x = torch.randn(3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    assert torch.autograd.gradcheck(l2_normalize, (x,)) and torch.autograd.gradgradcheck(l2_normalize, (x,))
+    large = (x.detach() * 1e200).requires_grad_()
+    (expected,) = torch.autograd.grad(l2_normalize(x)[:, 0].sum(), x)
+    (got,) = torch.autograd.grad(l2_normalize(large)[:, 0].sum(), large)
+    torch.testing.assert_close(got * 1e200, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_l2_normalize_has_a_finite_gradient_at_zero():
+    x = torch.tensor([[0.0, 0.0], [1.0, 0.0]], requires_grad=True)
+    l2_normalize(x).sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [[1.0, 1.0], [0.0, 1.0]]
+
+
+def test_signed_sqrt_has_gradient_zero_at_zero():
+    x = torch.tensor([-4.0, 0.0, -0.0, 16.0], requires_grad=True)
+    signed_sqrt(x.relu()).sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [0.0, 0.0, 0.0, 0.125]
+    x = torch.tensor([-4.0, 0.0, 1.0], requires_grad=True)
+    signed_sqrt(x).sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [0.25, 0.0, 0.5]
+    y = torch.randn(9, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    assert torch.autograd.gradcheck(signed_sqrt, (y,))
+
+
 def test_signed_sqrt():
     assert signed_sqrt(torch.tensor([-4.0, 0.0, 9.0])).tolist() == [-2.0, 0.0, 3.0]
 

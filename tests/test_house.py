@@ -162,7 +162,7 @@ def test_no_large_file_and_no_foreign_script_is_committed():
     large = [str(path.relative_to(ROOT)) for path in tracked() if path.stat().st_size > 4_000_000]
     scripts = {str(path.relative_to(ROOT)) for path in tracked(".js", ".mjs")}
     assert large == []
-    assert scripts <= {"ask_lib/show/explorer.js", "tools/static_widgets.js", "book/style/offline.js"}
+    assert scripts <= {"ask_lib/show/explorer.js", "book/style/offline.js"}
 
 
 def test_the_workflows_and_the_hooks_are_valid_yaml_with_least_rights():
@@ -224,7 +224,6 @@ def test_outputs_and_a_foreign_address_would_be_seen(tmp_path: Path):
     )
 
 
-FENCES = re.compile(r"^(`{3,}|:{3,}|~{3,})\{?.*?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
 NOT_PROSE = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$|\{[\w:]+\}`[^`]*`|`[^`\n]*`|\(https?://[^)]*\)|<[^>]+>", re.DOTALL)
 TYPED = re.compile(r"\d+\.\d+|\d+(?:\.\d+)?\s?(?:%|percent\b|per cent)")
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,6 +165,61 @@ def test_missing_empty_and_hopeless_folders(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(DataNotFoundError, match=r"No picture could be read(.|\n)*a\.txt: not an image"):
         read_images(tmp_path)
+
+
+TURNED = b"Exif\0\0II*\0\x08\0\0\0\1\0\x12\1\3\0\1\0\0\0\6\0\0\0\0\0\0\0"
+FRAMES: dict[str, dict[str, Any]] = {
+    "gif": {"save_all": True, "append_images": [Image.new("P", (32, 32), 3)]},
+    "png": {"exif": TURNED},
+    "tiff": {"save_all": True, "append_images": [Image.new("RGB", (32, 32))], "compression": "tiff_lzw"},
+    "webp": {"save_all": True, "append_images": [Image.new("RGB", (32, 32), "red")], "exif": TURNED},
+    "jpeg": {"exif": TURNED},
+}
+
+
+@pytest.mark.parametrize("kind", sorted(FRAMES))
+@pytest.mark.filterwarnings("ignore")  # PIL's, of damaged EXIF
+def test_no_damaged_file_raises(kind: str, tmp_path: Path) -> None:
+    source = tmp_path / f"0.{kind}"
+    picture = Image.fromarray(np.add.outer(np.arange(32), np.arange(32)).astype(np.uint8)).convert("RGB")
+    picture.save(source, **FRAMES[kind])
+    whole = source.read_bytes()
+    step = max(1, len(whole) // 150)
+    for i in range(1, len(whole), step):
+        (tmp_path / f"{i}.cut.{kind}").write_bytes(whole[:i])
+        (tmp_path / f"{i}.flip.{kind}").write_bytes(whole[:i] + bytes([whole[i] ^ 0xFF]) + whole[i + 1 :])
+    folder = read_images(tmp_path)
+    assert len(folder.report.files) == 1 + 2 * len(range(1, len(whole), step))
+    assert all(f.reason for f in folder.report.skipped) and folder.names[0] == source.name
+    for read in folder:  # what the scan has passed can be read
+        assert read.image.mode == "RGB"
+
+
+def test_a_second_frame_cut_in_its_header_is_named(tmp_path: Path) -> None:
+    """Counting the frames reads it: PIL raises struct.error or IndexError there."""
+    white = Image.new("L", (32, 32), 255)
+    Image.new("L", (32, 32), 0).save(tmp_path / "0.gif", save_all=True, append_images=[white])
+    whole = (tmp_path / "0.gif").read_bytes()
+    second = whole.rindex(b",\0\0\0\0")
+    for cut in range(second + 1, second + 20):
+        (tmp_path / f"{cut}.gif").write_bytes(whole[:cut])
+    report = read_images(tmp_path).report
+    assert len(report.skipped) == 19 and all(f.reason.startswith("broken: ") for f in report.skipped)
+
+
+def test_a_file_that_may_not_be_asked_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jpeg(tmp_path / "ok.jpg")
+    jpeg(tmp_path / "secret.jpg")
+    stat = Path.stat
+
+    def refuse(path: Path, **options: bool) -> object:
+        if path.name == "secret.jpg":
+            raise PermissionError(13, "Permission denied")
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    (skipped,) = read_images(tmp_path).report.skipped
+    assert skipped.name == "secret.jpg" and "Permission denied" in skipped.reason
 
 
 def test_a_decompression_bomb_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

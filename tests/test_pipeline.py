@@ -92,9 +92,60 @@ def test_parameters_are_read_as_json_or_text_and_paths_made_absolute(tmp_path: P
         execute.parse_parameters(["K"])
 
 
+def test_a_knob_without_a_slash_is_a_path_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "w.pt").write_bytes(b"x")
+    (tmp_path / "layer3").mkdir()
+    parsed = execute.parse_parameters(["WEIGHTS=w.pt", "LAYER=layer3", "IMAGES="])
+    assert parsed == {"WEIGHTS": str(tmp_path / "w.pt"), "LAYER": "layer3", "IMAGES": ""}
+
+
+def test_the_files_that_a_parameter_names_are_part_of_the_key(tmp_path: Path):
+    source = notebook(tmp_path, 'PROFILE = "book"\nWEIGHTS = ""')
+    file = tmp_path / "w.pt"
+    file.write_bytes(b"first")
+    before = execute.run_key(source, "smoke", {"WEIGHTS": str(file)})
+    file.write_bytes(b"second one")
+    assert execute.run_key(source, "smoke", {"WEIGHTS": str(file)}) != before
+
+
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"WEIGHT": "x"}, "Did you mean WEIGHTS"),
+        ({"PROFILE": "gpu"}, "set by --profile"),
+        ({"N": 1}, "no parameter 'N'"),
+    ],
+)
+def test_a_parameter_that_the_chapter_lacks_is_refused(tmp_path: Path, parameters: dict[str, object], said: str):
+    source = notebook(tmp_path, 'PROFILE = "book"\nWEIGHTS = ""')
+    with pytest.raises(ToolError, match=said):
+        execute.check_names(source, parameters)
+
+
+def test_a_kernel_that_dies_gives_one_line(tmp_path: Path):
+    source = notebook(tmp_path, "N = 1", "import os; os._exit(1)")
+    with pytest.raises(ToolError, match=r"the kernel died while it ran demo.ipynb.*too little memory") as caught:
+        execute.execute(source, tmp_path / "out" / "demo.ipynb", "smoke", {})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_kernel_that_does_not_start_gives_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    broken = tmp_path / "share" / "jupyter" / "kernels" / "python3"
+    broken.mkdir(parents=True)
+    command = [sys.executable, "-c", "raise SystemExit(1)", "{connection_file}"]
+    spec = {"argv": command, "display_name": "x", "language": "python"}
+    (broken / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share" / "jupyter"))
+    source = notebook(tmp_path, "N = 1")
+    with pytest.raises(ToolError, match=r"does not start.*make distclean") as caught:
+        execute.execute(source, tmp_path / "out" / "demo.ipynb", "smoke", {})
+    assert "\n" not in str(caught.value)
+
+
 def test_an_unknown_chapter_is_refused_with_the_known_ones():
     with pytest.raises(ToolError, match=r"no such notebook: 77_nothing\. There are: 00_start_here"):
-        execute.run_all("smoke", {}, ["77_nothing"])
+        execute.run_all("smoke", {}, ["00_start_here", "77_nothing"])
 
 
 # --- failures in one line ---------------------------------------------------------------------------------------
@@ -111,10 +162,33 @@ def test_a_full_disk_gives_one_line(capsys: pytest.CaptureFixture[str]):
 
 def test_other_errors_of_the_system_are_not_swallowed():
     def body() -> None:
-        raise PermissionError(errno.EACCES, "no")
+        raise OSError(errno.EIO, "a bad cable")
 
-    with pytest.raises(PermissionError):
+    with pytest.raises(OSError, match="a bad cable"):
         exit_status(body)
+
+
+def test_a_folder_that_may_not_be_written_gives_one_line(capsys: pytest.CaptureFixture[str]):
+    def body() -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/book/_build")
+
+    assert exit_status(body) == 1
+    assert capsys.readouterr().err == "error: may not write /book/_build: Permission denied\n"
+
+
+def test_an_environment_of_another_python_is_made_anew(tmp_path: Path):
+    python = tmp_path / "python"
+    assert not environment.is_usable(python)
+    python.write_text("#!/bin/sh\necho 3 9\n")
+    python.chmod(0o755)
+    assert not environment.is_usable(python)
+    assert environment.is_usable(Path(sys.executable))
+
+
+def test_a_python_that_cannot_make_environments_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(environment.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(environment.SetupError, match="apt-get install python3-venv"):
+        environment.check_ensurepip()
 
 
 @pytest.mark.parametrize("version", [(3, 10), (3, 14), (2, 7)])
@@ -172,7 +246,7 @@ def test_make_with_a_wrong_python_gives_one_clear_line(tmp_path: Path):
     result = subprocess.run(["make", "env", f"PYTHON={fake}"], cwd=ROOT, capture_output=True, text=True, check=False)
     lines = [line for line in result.stderr.splitlines() if not line.startswith("make")]
     assert result.returncode != 0
-    assert len(lines) == 1 and "this is Python 3.9" in lines[0]
+    assert len(lines) == 1 and lines[0].startswith("error: Python 3.11, 3.12 or 3.13 is needed")
 
 
 # --- atomic writing -----------------------------------------------------------------------------------------------
@@ -210,6 +284,43 @@ def test_the_rendered_book_has_no_problem(site: Path):
     assert problems_of(site, toc_pages()) == []
 
 
+def test_what_any_page_may_show_calls_for_a_build_from_nothing(monkeypatch: pytest.MonkeyPatch):
+    from tools import render
+
+    pages, shared = render.render_keys("smoke")
+    read = Path.read_bytes
+    for name, changed in {"results": 1, "published.json": 1, "notation.md": 0, "sphinx_book.py": 1}.items():
+
+        def edited(self: Path, name: str = name) -> bytes:
+            return read(self) + (b" " if name in str(self) else b"")
+
+        monkeypatch.setattr(Path, "read_bytes", edited)
+        now = render.render_keys("smoke")
+        assert (now[changed] != (pages, shared)[changed]) and now[1 - changed] == (pages, shared)[1 - changed], name
+
+
+def test_what_stopped_sphinx_is_not_called_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import jupyter_book.sphinx
+
+    from tools import render
+
+    full = OSError(errno.ENOSPC, "No space left on device", "page.html")
+    monkeypatch.setattr(jupyter_book.sphinx, "build_sphinx", lambda *a, **k: full)
+    with pytest.raises(OSError, match="No space left"):
+        render._sphinx(tmp_path, "smoke")
+
+
+def test_images_of_earlier_builds_are_removed(tmp_path: Path):
+    from tools import render
+
+    for name in ("_images/old.png", "_images/new.png", "_static/frames/old.webp"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "page.html").write_text('<img src="_images/new.png">')
+    render._prune(tmp_path)
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"page.html", "new.png"}
+
+
 @pytest.fixture
 def copy(site: Path, tmp_path: Path) -> Path:
     """The pages without MathJax, which is most of the files and is not under test here."""
@@ -231,6 +342,8 @@ def edit(path: Path, old: str, new: str) -> None:
         ('<script src="https://cdn.example.org/x.js"></script>', "loads from another host"),
         ('<img alt="x" src="nothing.png">', "loads a file that is not there"),
         ('<a href="nowhere.html">x</a>', "link to nothing"),
+        ('<a href="../../../README.md">x</a>', "link out of the book"),
+        ('<object data="https://example.org/x.svg"></object>', "loads from another host"),
         ('<a href="#no-such-place">x</a>', "link to a place that is not there"),
         ('<span class="problematic" id="id1">x</span>', "an unresolved role"),
     ],

@@ -8,10 +8,18 @@ from pathlib import Path
 
 from tools.project import ToolError, exit_status
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+NAMES = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
 ADVICE = (
     "no Chromium found, which the tests of the rendered pages drive. Install it: "
-    "sudo apt-get install chromium   (or set ASK_CHROMIUM=/path/to/chromium, or leave those tests out: "
+    "sudo apt-get install chromium   (macOS: brew install --cask chromium; "
+    "or set ASK_CHROMIUM=/path/to/chromium, or leave those tests out: "
     "make test BROWSER=skip)"
 )
 

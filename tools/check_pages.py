@@ -12,7 +12,10 @@ from urllib.parse import unquote, urlsplit
 
 from tools.project import PROFILES, ToolError, exit_status, site_path, toc_pages
 
-LOADING = {"script": "src", "img": "src", "source": "src", "iframe": "src", "video": "src", "audio": "src"}
+LOADING = {
+    **dict.fromkeys(("script", "img", "source", "iframe", "video", "audio", "embed"), "src"),
+    "object": "data",
+}
 LOADED_RELATIONS = {"stylesheet", "preload", "modulepreload", "icon", "shortcut icon", "apple-touch-icon"}
 SMALLEST_PAGE = 4000  # bytes; a page that Sphinx left empty still has the theme around it
 
@@ -98,7 +101,7 @@ def problems_of(site: Path, pages: Sequence[str]) -> list[str]:
             found += [f"{page}: {problem}" for problem in _page_problems(path)]
     for path in sorted(site.rglob("*.html")):
         if "_static" not in path.parts:
-            found += [f"{path.relative_to(site)}: {problem}" for problem in _reference_problems(path)]
+            found += [f"{path.relative_to(site)}: {problem}" for problem in _reference_problems(site, path)]
     return found
 
 
@@ -111,7 +114,7 @@ def _page_problems(path: Path) -> Iterator[str]:
         yield f"image without alt text: {source[:80]}"
 
 
-def _reference_problems(path: Path) -> Iterator[str]:
+def _reference_problems(site: Path, path: Path) -> Iterator[str]:
     page = read_page(path)
     for address in page.loads:
         parts = urlsplit(address)
@@ -122,17 +125,19 @@ def _reference_problems(path: Path) -> Iterator[str]:
         elif not (path.parent / unquote(parts.path)).is_file():
             yield f"loads a file that is not there: {address}"
     for address in page.links:
-        yield from _link_problem(path, address)
+        yield from _link_problem(site, path, address)
 
 
-def _link_problem(path: Path, address: str) -> Iterator[str]:
+def _link_problem(site: Path, path: Path, address: str) -> Iterator[str]:
     parts = urlsplit(address)
     if parts.scheme or parts.netloc:
         return
     target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
     if target.is_dir():
         target = target / "index.html"
-    if not target.exists():
+    if not target.is_relative_to(site.resolve()):
+        yield f"link out of the book: {address}"
+    elif not target.exists():
         yield f"link to nothing: {address}"
     elif parts.fragment and target.suffix == ".html" and unquote(parts.fragment) not in read_page(target).ids:
         yield f"link to a place that is not there: {address}"

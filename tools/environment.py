@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -15,7 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 OLDEST, NEWEST = (3, 11), (3, 13)
-NEEDED_GB = 9.0
+NEEDED_GB = 9.0  # a new environment: its files, and the installer's own copies of them
+UPDATE_GB = 1.0
 STAMP = ".ask-stamp"
 
 
@@ -34,12 +36,34 @@ def check_python(version: tuple[int, int] = sys.version_info[:2]) -> None:
 
 def check_space(folder: Path, needed_gb: float = NEEDED_GB) -> None:
     """Raise when the disk below ``folder`` is too full for the packages (torch alone takes several GB)."""
-    free_gb = shutil.disk_usage(folder).free / 1e9
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    free_gb = shutil.disk_usage(there).free / 1e9
     if free_gb < needed_gb:
         raise SetupError(
             f"{free_gb:.1f} GB free below {folder}; the environment needs about {needed_gb:.0f} GB. "
             "Free some space, or put it elsewhere: make VENV=/somewhere/else ..."
         )
+
+
+def check_ensurepip() -> None:
+    """Raise when Python can make no environment with pip: Debian splits that off."""
+    if importlib.util.find_spec("ensurepip") is None:
+        raise SetupError(
+            "this Python cannot make virtual environments (no ensurepip). "
+            "Install them first: sudo apt-get install python3-venv"
+        )
+
+
+def is_usable(python: Path) -> bool:
+    """Whether an environment's Python runs, is of this version, and has pip."""
+    if not python.exists():
+        return False
+    code = "import sys, pip; print(*sys.version_info[:2])"
+    try:
+        said = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return said == [str(part) for part in sys.version_info[:2]]
 
 
 def fingerprint(packages: list[str], held: list[str]) -> str:
@@ -84,10 +108,12 @@ def make(venv: Path, packages: list[str], held: list[str]) -> bool:
     python = venv / "bin" / "python"
     if stamp.is_file() and stamp.read_text() == wanted and python.exists():
         return False
-    check_space(ROOT)
+    usable = is_usable(python)
+    check_space(venv, NEEDED_GB if not usable else UPDATE_GB)
     print(f"Making the environment in {venv} (torch is large: the first time takes a minute or two)", flush=True)
     stamp.unlink(missing_ok=True)
-    if not python.exists():
+    if not usable:
+        check_ensurepip()
         run(sys.executable, "-m", "venv", "--clear", str(venv))
     run(str(python), "-m", "pip", "install", "--quiet", pin("uv"))
     constraints = venv / "constraints.txt"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import contextlib
+import difflib
 import json
 import os
 import re
-import shutil
 import sys
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +37,51 @@ from tools.project import (
 from tools.results import without_machine, write_result
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
-SHARED_INPUTS = ("ask_lib", "constraints.txt", "tools/execute.py")
+SHARED_INPUTS = ("ask_lib", "constraints.txt", "tools/execute.py", "tools/project.py")
+PATH_KNOBS = ("IMAGES", "WEIGHTS", "DATA")
 
 
 def run_key(source: Path, profile: str, parameters: dict[str, Any]) -> str:
-    """Fingerprint of all that an executed copy depends on: source, library, pins, profile, parameters."""
+    """Fingerprint of all that an executed copy depends on.
+
+    That is the source, the library, the pins, Python, the profile, the parameters, and the files that they name.
+    """
     parts = list(tree_bytes([source, *(ROOT / name for name in SHARED_INPUTS)]))
-    parts.append(json.dumps([profile, parameters], sort_keys=True).encode())
+    parts.append(json.dumps([profile, parameters, sys.version], sort_keys=True).encode())
+    parts += [outside for value in parameters.values() for outside in _outside(value)]
     return digest(parts)
+
+
+def _outside(value: Any) -> Iterator[bytes]:
+    """Name, size and time of the files that a parameter names; a folder of pictures is not read for that."""
+    path = Path(value) if isinstance(value, str) and os.sep in value else None
+    if path is None or not path.exists():
+        return
+    for file in [path] if path.is_file() else sorted(path.rglob("*")):
+        about = file.stat()
+        yield f"{file} {about.st_size} {about.st_mtime_ns}".encode()
+
+
+def default_parameters(source: Path) -> dict[str, Any]:
+    """The names and values of a chapter's first code cell."""
+    cell = next(cell for cell in read_json(source)["cells"] if cell["cell_type"] == "code")
+    found: dict[str, Any] = {}
+    for node in ast.parse("".join(cell["source"])).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper():
+            found[node.targets[0].id] = ast.literal_eval(node.value)
+    return found
+
+
+def check_names(source: Path, parameters: dict[str, Any]) -> None:
+    """Refuse a parameter that the chapter does not have: papermill would set it and nothing would read it."""
+    known = default_parameters(source)
+    for name in parameters:
+        if name == "PROFILE":
+            raise ToolError("the profile is set by --profile (make: PROFILE=...), not as a parameter")
+        if name not in known:
+            near = difflib.get_close_matches(name.upper(), known, n=1)
+            guess = f" Did you mean {near[0]}?" if near else ""
+            raise ToolError(f"{source.stem} has no parameter {name!r}; it has {', '.join(known)}.{guess}")
 
 
 def is_current(target: Path, key: str) -> bool:
@@ -73,7 +113,9 @@ def execute(source: Path, target: Path, profile: str, parameters: dict[str, Any]
     key = run_key(source, profile, parameters)
     scratch = target.with_name(f".{target.stem}.part.ipynb")
     scratch.parent.mkdir(parents=True, exist_ok=True)
-    _papermill(source, scratch, profile, parameters)
+    check_names(source, parameters)
+    with _empty_folder(source) as folder:
+        _papermill(source, scratch, folder, {"PROFILE": profile, **parameters})
     seconds = time.monotonic() - started
     notebook = nbformat.read(scratch, as_version=4)
     _finish(notebook, {"key": key, "profile": profile, "parameters": parameters, "seconds": round(seconds, 1)})
@@ -83,19 +125,20 @@ def execute(source: Path, target: Path, profile: str, parameters: dict[str, Any]
     return seconds
 
 
-def _papermill(source: Path, scratch: Path, profile: str, parameters: dict[str, Any]) -> None:
+def _papermill(source: Path, scratch: Path, folder: str, parameters: dict[str, Any]) -> None:
     import papermill
     from jupyter_client.kernelspec import NoSuchKernel
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     try:
         papermill.execute_notebook(
             source,
             scratch,
-            parameters={"PROFILE": profile, **parameters},
+            parameters=parameters,
             kernel_name="python3",
-            cwd=_empty_folder(source, profile),
-            progress_bar={"desc": f"{source.stem} ({profile})", "unit": " cells", "ncols": 100},
+            cwd=folder,
+            progress_bar={"desc": f"{source.stem} ({parameters['PROFILE']})", "unit": " cells", "ncols": 100},
             request_save_on_cell_execute=False,
             start_timeout=120,
             log_output=False,
@@ -105,6 +148,17 @@ def _papermill(source: Path, scratch: Path, profile: str, parameters: dict[str, 
         raise ToolError(
             f"there is no Jupyter kernel named {error.name!r} in {sys.prefix}. "
             "Remove .venv/.ask-stamp and run make again: it installs ipykernel."
+        ) from None
+    except DeadKernelError:
+        raise ToolError(
+            f"the kernel died while it ran {source.name}: most often there is too little memory. "
+            "Close other programs, or choose a smaller profile."
+        ) from None
+    except RuntimeError as error:
+        if "Kernel died" not in str(error):
+            raise
+        raise ToolError(
+            f"the Jupyter kernel of {sys.prefix} does not start. Make the environment anew: make distclean, then again."
         ) from None
     except PapermillExecutionError as error:
         kept = scratch.with_name(f"{source.stem}.failed.ipynb")
@@ -122,12 +176,12 @@ def _failure(source: Path, kept: Path, error: Any) -> str:
     )
 
 
-def _empty_folder(source: Path, profile: str) -> str:
+@contextlib.contextmanager
+def _empty_folder(source: Path) -> Iterator[str]:
     """A chapter runs in an empty folder, as in Colab: one that reads the clone's files fails here first."""
-    folder = BUILD / "work" / profile / source.stem
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return str(folder)
+    (BUILD / "work").mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=BUILD / "work", prefix=f"{source.stem}.") as folder:
+        yield folder
 
 
 def _finish(notebook: Any, about: dict[str, Any]) -> None:
@@ -144,37 +198,56 @@ def _finish(notebook: Any, about: dict[str, Any]) -> None:
 def parse_parameters(pairs: Sequence[str]) -> dict[str, Any]:
     """``NAME=value`` pairs; values are read as JSON where they can be, else as text.
 
-    Existing paths are made absolute, since a notebook runs in another folder.
+    Paths are made absolute where they exist, since a notebook runs in another folder.
     """
     parameters: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name.isidentifier():
             raise ToolError(f"parameter {pair!r}: expected NAME=value")
+        path = Path(text).expanduser()
+        if text and (name in PATH_KNOBS or os.sep in text) and path.exists():
+            parameters[name] = str(path.resolve())
+            continue
         try:
             parameters[name] = json.loads(text)
         except json.JSONDecodeError:
-            parameters[name] = str(Path(text).resolve()) if os.sep in text and Path(text).exists() else text
+            parameters[name] = text
     return parameters
 
 
+def chosen_notebooks(names: Sequence[str]) -> list[Path]:
+    """The chapters of those names; all of them for none.
+
+    Raises:
+        ToolError: If there is no chapter of a name.
+    """
+    known = {path.stem: path for path in notebooks()}
+    stems = [name.removesuffix(".ipynb").rpartition("/")[2] for name in names]
+    for stem in stems:
+        if stem not in known:
+            raise ToolError(f"no such notebook: {stem}. There are: {', '.join(known)}")
+    return [path for stem, path in known.items() if not stems or stem in stems]
+
+
 def run_all(profile: str, parameters: dict[str, Any], names: Sequence[str] = (), *, force: bool = False) -> list[Path]:
-    """Execute the chapters (or those named) that are not current; return all their executed copies."""
-    chosen = [path for path in notebooks() if not names or path.stem in names or path.name in names]
-    if not chosen:
-        known = ", ".join(path.stem for path in notebooks())
-        raise ToolError(f"no such notebook: {', '.join(names)}. There are: {known}")
-    done = []
+    """Execute the chapters (or those named) that are not current; return all their executed copies.
+
+    A run with parameters of its own lies apart, in ``_build/own``: pages never show it.
+    """
+    chosen, done = chosen_notebooks(names), []
     for count, source in enumerate(chosen, 1):
         if not source.is_file():
             raise ToolError(f"_toc.yml names {source.relative_to(ROOT)}, which does not exist")
-        target = executed_path(source, profile)
+        target = BUILD / "own" / profile / source.name if parameters else executed_path(source, profile)
         label = f"[{count}/{len(chosen)}] {source.stem}"
         if not force and is_current(target, run_key(source, profile, parameters)):
             print(f"{label}: unchanged")
         else:
             print(label, flush=True)
             _warn_if_slow(source, profile, execute(source, target, profile, parameters))
+        if parameters:
+            print(f"Open {target} in Jupyter or an editor")
         done.append(target)
     return done
 
@@ -183,12 +256,13 @@ def record_run(name: str, chapters: Sequence[str], profile: str, parameters: dic
     """Run one chapter apart from the copies that the pages show, and keep its values in ``results``."""
     if len(chapters) != 1:
         raise ToolError("--record takes one chapter: python -m tools.execute 00_start_here --record NAME -p ...")
-    (source,) = [path for path in notebooks() if path.stem == chapters[0]] or [ROOT / "notebooks" / chapters[0]]
+    (source,) = chosen_notebooks(chapters)
     target = BUILD / "recorded" / f"{name}.ipynb"
     execute(source, target, profile, parameters)
     shown = " ".join(f"-p {key}={without_machine(value)}" for key, value in parameters.items())
     command = f"python -m tools.execute {source.stem} --profile {profile} --record {name} {shown}".rstrip()
-    print(f"Recorded {write_result(name, command, parameters, recorded_values(read_json(target)))}")
+    effective = {**default_parameters(source), **parameters, "PROFILE": profile}
+    print(f"Recorded {write_result(name, command, effective, recorded_values(read_json(target)))}")
 
 
 def _warn_if_slow(source: Path, profile: str, seconds: float) -> None:

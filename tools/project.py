@@ -17,6 +17,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "_build"
+FRAMES = BUILD / "frames"  # of all profiles, named by content; a site gets those that its pages show
 PROFILES = ("smoke", "book", "gpu", "paper")
 CAP_SECONDS = {"smoke": 60.0, "book": 180.0, "gpu": 600.0, "paper": float("inf")}
 
@@ -111,7 +112,10 @@ def exit_status(main: Callable[[], None]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno in (errno.EACCES, errno.EROFS):
+            print(f"error: may not write {error.filename}: {error.strerror}", file=sys.stderr)
+            return 1
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         print(
             f"error: the disk is full ({error.filename or BUILD}). Free some space and run it again.", file=sys.stderr

@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from tools.check_pages import problems_of
+from tools.notebooks import configured_address
 from tools.project import (
     BUILD,
+    FRAMES,
     PROFILES,
     ROOT,
     ToolError,
@@ -28,14 +31,19 @@ from tools.project import (
 )
 
 STAMP = ".ask-rendered"
-INPUTS = ("book", "notebooks", "results", "ask_lib", "tools", "_config.yml", "_toc.yml", "constraints.txt")
+PAGES = ("book", "notebooks")  # Sphinx itself sees which of these changed
+SHARED = ("results", "ask_lib", "tools", "_config.yml", "_toc.yml", "constraints.txt")  # any page may show these
+FRAME = re.compile(r"_static/frames/([\w.-]+)")
 
 
-def render_key(profile: str) -> str:
-    """Fingerprint of all that the pages are made from."""
-    inputs = [ROOT / name for name in INPUTS] + [executed_path(path, profile) for path in notebooks()]
-    parts = list(tree_bytes(path for path in inputs if path.exists()))
-    return digest([*parts, profile.encode(), os.environ.get("ASK_REPOSITORY", "").encode()])
+def render_keys(profile: str) -> tuple[str, str]:
+    """Fingerprints of what Sphinx follows by itself, and of what calls for a build from nothing."""
+    pages = [ROOT / name for name in PAGES] + [executed_path(path, profile) for path in notebooks()]
+    shared = [ROOT / name for name in SHARED]
+    return tuple(  # type: ignore[return-value]
+        digest([*tree_bytes(path for path in paths if path.exists()), profile.encode(), sys.version.encode()])
+        for paths in (pages, shared)
+    )
 
 
 def render(profile: str, *, force: bool = False) -> tuple[Path, bool]:
@@ -52,21 +60,46 @@ def render(profile: str, *, force: bool = False) -> tuple[Path, bool]:
         ToolError: If a chapter is not executed, Sphinx warns, or a page is missing or broken.
     """
     _check_executed(profile)
-    site, key = site_path(profile), render_key(profile)
+    site, (pages, shared) = site_path(profile), render_keys(profile)
     stamp = site / STAMP
-    if not force and stamp.is_file() and stamp.read_text() == key:
+    before = stamp.read_text().split() if stamp.is_file() else []
+    if not force and before == [pages, shared] and not problems_of(site, toc_pages()):
         return site, False
     stamp.unlink(missing_ok=True)
-    if force:
+    if force or before[1:] != [shared]:
         shutil.rmtree(site, ignore_errors=True)
         shutil.rmtree(_doctrees(profile), ignore_errors=True)
     shutil.rmtree(site / "_modules", ignore_errors=True)  # Sphinx keeps these also when the pages they link to changed
     _sphinx(site, profile)
+    _bring_frames(site)
+    _prune(site)
     problems = problems_of(site, toc_pages())
     if problems:
         raise ToolError("the rendered pages have problems:\n  " + "\n  ".join(problems))
-    write_atomic(stamp, key)
+    write_atomic(stamp, f"{pages} {shared}")
     return site, True
+
+
+def _bring_frames(site: Path) -> None:
+    """Copy the sliders' frames that this site's pages show, and no others."""
+    for name in {name for page in _own_pages(site) for name in FRAME.findall(page.read_text(encoding="utf-8"))}:
+        target = site / "_static" / "frames" / name
+        if not target.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(FRAMES / name, target)
+
+
+def _prune(site: Path) -> None:
+    """Remove the images and frames of earlier builds, which no page shows any more."""
+    shown = " ".join(page.read_text(encoding="utf-8") for page in _own_pages(site))
+    for folder in (site / "_images", site / "_static" / "frames"):
+        for path in folder.glob("*"):
+            if path.name not in shown:
+                path.unlink()
+
+
+def _own_pages(site: Path) -> list[Path]:
+    return [path for path in site.rglob("*.html") if "_static" not in path.parts]
 
 
 def _check_executed(profile: str) -> None:
@@ -105,6 +138,8 @@ def _sphinx(site: Path, profile: str) -> None:
         )
     finally:
         sys.stderr = original
+    if isinstance(result, OSError | KeyboardInterrupt):  # Jupyter Book returns what stopped Sphinx
+        raise result
     if result != 0 or "WARNING:" in warnings.text() or "ERROR:" in warnings.text():
         # Sphinx keeps what it has read: without this, a second run would not warn of the same page again.
         shutil.rmtree(_doctrees(profile), ignore_errors=True)
@@ -139,6 +174,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with one_at_a_time("render"):
             site, done = render(args.profile, force=args.force)
         print(f"{'Rendered' if done else 'Unchanged'}. Open {site / 'index.html'}")
+        if not configured_address():
+            print("(no Colab links: `make repository URL=https://github.com/OWNER/NAME` sets the repository's address)")
 
     return exit_status(body)
 

@@ -26,7 +26,7 @@ from sphinx.util.typing import ExtensionMetadata
 from ask_lib.errors import ChoiceError
 from ask_lib.show.record import published_source, published_text
 from tools.cover import draw_cover
-from tools.project import BUILD, ToolError, executed_path
+from tools.project import BUILD, FRAMES, ToolError, executed_path
 from tools.results import result_text
 from tools.static_widgets import bundle, slim_notebook
 
@@ -40,10 +40,13 @@ NOT_SET = "No Colab link: this copy has no repository address"
 
 
 def repository_url(config: Config) -> str:
-    """The repository's address: ``ASK_REPOSITORY``, else ``repository.url`` in ``_config.yml``, else empty."""
-    options = config.html_theme_options or {}
-    url = os.environ.get("ASK_REPOSITORY") or options.get("repository_url") or ""
-    return str(url).removesuffix("/").removesuffix(".git")
+    """The repository's address, ``repository.url`` in ``_config.yml``; empty where it is not set.
+
+    The chapters carry the same address in their first cell, so a link made from anything else would open a notebook
+    that cannot install the library.
+    """
+    url = str((config.html_theme_options or {}).get("repository_url") or "")
+    return url.removesuffix("/").removesuffix(".git")
 
 
 def colab_line(config: Config, page: str) -> str:
@@ -101,7 +104,7 @@ def _read_executed(app: Sphinx, docname: str, source: list[str]) -> None:
         LOGGER.warning("%s is not executed for profile %s: run `make book`", docname, profile, type="ask")
         return
     notebook = json.loads(executed.read_text(encoding="utf-8"))
-    notebook = slim_notebook(notebook, ASSETS / "frames", _to_root(docname) + "_static/frames/")
+    notebook = slim_notebook(notebook, FRAMES, _to_root(docname) + "_static/frames/")
     _add_head(notebook, app, path.relative_to(app.srcdir).as_posix())
     source[0] = json.dumps(notebook)
 
@@ -170,12 +173,6 @@ def mathjax_folder() -> Path:
     return Path(str(core.locate())).parent
 
 
-def _copy_frames(app: Sphinx, error: Exception | None) -> None:
-    """Frames are made while pages are read, after Sphinx has listed its static files: copy them at the end."""
-    if error is None and (ASSETS / "frames").is_dir():
-        shutil.copytree(ASSETS / "frames", Path(app.outdir) / "_static" / "frames", dirs_exist_ok=True)
-
-
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Register all of it."""
     app.add_config_value("ask_profile", os.environ.get("ASK_PROFILE", "book"), "env")
@@ -187,5 +184,4 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.connect("builder-inited", _make_assets, priority=100)
     app.connect("source-read", _read_executed)
     app.connect("build-finished", _copy_mathjax)
-    app.connect("build-finished", _copy_frames)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

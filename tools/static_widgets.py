@@ -11,6 +11,7 @@ import copy
 import hashlib
 import html
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,9 @@ def _store(data: bytes, mime: str, asset_dir: Path) -> str:
     path = asset_dir / name
     if not path.exists():
         asset_dir.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        partial = asset_dir / f".{name}.{os.getpid()}.part"
+        partial.write_bytes(data)
+        partial.replace(path)  # a half-written file would keep its name for ever
     return name
 
 

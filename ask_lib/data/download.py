@@ -8,15 +8,21 @@ from __future__ import annotations
 import errno
 import hashlib
 import http.client
+import importlib.util
+import lzma
+import os
 import re
 import shutil
-import ssl
+import struct
+import sys
 import tarfile
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -29,6 +35,16 @@ RETRIES = 4
 TIMEOUT = 30.0
 WAIT = 1.0  # seconds before the first retry; doubled each time
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)  # some network disks
+# What the standard library's readers are known to raise for damaged bytes; RuntimeError is also "encrypted" and "not
+# supported". OSError without a number is bz2's and gzip's.
+DAMAGE = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, EOFError, ValueError,
+          LookupError, OverflowError, RuntimeError)  # fmt: skip
+
+_one_thread = threading.Lock()
+
 
 def download(
     url: str, path: str | Path, sha256: str | None = None, progress: bool = True, *, retries: int = RETRIES
@@ -37,7 +53,12 @@ def download(
 
     What has arrived lies in ``PATH.part`` until it is complete, and is continued from there: after a broken connection
     at once, after a broken run the next time. The server's tag of the file lies beside it: a file that has changed
-    since is fetched anew, and so is one without a tag, unless a hash will tell.
+    since is fetched anew, and so is one without a tag, unless a hash will tell. A continued file whose hash differs is
+    fetched once more from its beginning.
+
+    Of several callers for one ``path``, threads or processes, the first downloads and the others wait for it (``flock``
+    on ``PATH.lock``). Where there is no ``flock`` (Windows, some network disks), threads wait but processes don't know
+    of each other: start one download at a time there.
 
     Args:
         url: http or https.
@@ -55,28 +76,13 @@ def download(
     """
     path = Path(path)
     wanted = _check_request(url, sha256)
-    if path.is_file():
-        if _matches(path, wanted):
-            return path
-        raise DownloadError(
-            f"{path} exists but its SHA-256 does not begin with {wanted}. Delete or move it, then retry."
-        )
-    part = path.with_name(path.name + ".part")
+    if _is_there(path, wanted):
+        return path
     with _disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        if wanted is None and not _tag_file(part).is_file():
-            part.unlink(missing_ok=True)
-        _fetch_with_retries(url, part, progress, retries)
-        if not _matches(part, wanted):
-            got = _digest(part)[: max(8, len(wanted or ""))]
-            part.unlink()
-            _tag_file(part).unlink(missing_ok=True)
-            raise DownloadError(
-                f"{url}: expected SHA-256 {wanted}, got {got}. The file at that address is not the one that was "
-                "meant; nothing was kept."
-            )
-        _tag_file(part).unlink(missing_ok=True)
-        part.replace(path)
+        with _alone(path, progress):
+            if not _is_there(path, wanted):  # else another caller has fetched it meanwhile
+                _fetch_verified(url, path, wanted, progress, retries)
     return path
 
 
@@ -118,6 +124,16 @@ def _check_request(url: str, sha256: str | None) -> str | None:
     return sha256.lower()
 
 
+def _is_there(path: Path, wanted: str | None) -> bool:
+    if not path.is_file():
+        return False
+    if not _matches(path, wanted):
+        raise DownloadError(
+            f"{path} exists but its SHA-256 does not begin with {wanted}. Delete or move it, then retry."
+        )
+    return True
+
+
 def _matches(path: Path, wanted: str | None) -> bool:
     return wanted is None or _digest(path).startswith(wanted)
 
@@ -127,11 +143,90 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fetch_with_retries(url: str, part: Path, progress: bool, retries: int) -> None:
+@contextmanager
+def _alone(path: Path, progress: bool) -> Iterator[None]:
+    """One caller at a time for this path; the others wait here."""
+    lock = path.with_name(path.name + ".lock")
+    held = _lock_file(lock, progress)
+    if held is None:
+        with _one_thread:
+            yield
+        return
+    import fcntl
+
+    with held:
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)  # while it is held, see _lock_file
+            fcntl.flock(held, fcntl.LOCK_UN)  # closing alone would leave it to a process that was forked meanwhile
+
+
+def _lock_file(lock: Path, progress: bool) -> IO[bytes] | None:
+    """The lock file, held; None where the system or the disk has no such locks."""
+    if importlib.util.find_spec("fcntl") is None:
+        return None
+    while True:
+        file = lock.open("ab")
+        try:
+            _wait_for(file, lock, progress)
+        except OSError as error:
+            file.close()
+            if error.errno not in NO_LOCKS:
+                raise
+            lock.unlink(missing_ok=True)
+            return None
+        if _lies_at(file, lock):
+            return file
+        file.close()  # who held it has removed it, and a lock on a removed file keeps nobody out: ask anew
+
+
+def _lies_at(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _wait_for(file: IO[bytes], lock: Path, progress: bool) -> None:
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if progress:
+            from tqdm.auto import tqdm
+
+            tqdm.write(f"{lock.stem}: another download of it is running; waiting for that.", file=sys.stderr)
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def _fetch_verified(url: str, path: Path, wanted: str | None, progress: bool, retries: int) -> None:
+    part = path.with_name(path.name + ".part")
+    if wanted is None and not _tag_file(part).is_file():
+        part.unlink(missing_ok=True)
+    for _ in range(2):
+        continued = _fetch_with_retries(url, part, progress, retries)
+        if _matches(part, wanted):
+            _tag_file(part).unlink(missing_ok=True)
+            part.replace(path)
+            return
+        got = _digest(part)[: max(8, len(wanted or ""))]
+        part.unlink()
+        _tag_file(part).unlink(missing_ok=True)
+        if not continued:  # else the old beginning may be at fault, not the server
+            break
+    raise DownloadError(
+        f"{url}: expected SHA-256 {wanted}, got {got}. The file at that address is not the one that was meant; "
+        "nothing was kept."
+    )
+
+
+def _fetch_with_retries(url: str, part: Path, progress: bool, retries: int) -> bool:
+    """Whether the last answer continued bytes that lay there before it."""
     for attempt in range(retries + 1):
         try:
-            _fetch(url, part, progress)
-            return
+            return _fetch(url, part, progress)
         except urllib.error.HTTPError as error:
             if error.code == 416:  # the part is longer than the file: it is another file's
                 part.unlink(missing_ok=True)
@@ -140,7 +235,7 @@ def _fetch_with_retries(url: str, part: Path, progress: bool, retries: int) -> N
                     f"{url}: the server answered {error.code} {error.reason}. Check the address."
                 ) from error
             problem: Exception = error
-        except (urllib.error.URLError, http.client.HTTPException, ssl.SSLError, ConnectionError, TimeoutError) as error:
+        except (urllib.error.URLError, http.client.HTTPException, ConnectionError) as error:
             problem = error
         if attempt < retries:
             time.sleep(WAIT * 2**attempt)
@@ -149,11 +244,13 @@ def _fetch_with_retries(url: str, part: Path, progress: bool, retries: int) -> N
     raise DownloadError(f"{url}: given up after {retries + 1} attempts ({_reason(problem)}).{advice}") from problem
 
 
-def _fetch(url: str, part: Path, progress: bool) -> None:
-    """One attempt, from where the part file ends."""
+def _fetch(url: str, part: Path, progress: bool) -> bool:
+    """One attempt, from where the part file ends; whether it went on from there."""
     have = part.stat().st_size if part.is_file() else 0
     headers = {"User-Agent": "ask_lib"} | (_resume_headers(part, have) if have else {})
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
+    with _network_errors():
+        opened = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
+    with opened as answer:
         start = have if _continues(answer, have) else 0  # a server that ignores Range sends all of it again
         length = answer.headers.get("Content-Length")
         total = start + int(length) if length and length.isdigit() else None
@@ -164,6 +261,18 @@ def _fetch(url: str, part: Path, progress: bool) -> None:
             written = _copy(answer, file, start, total, progress, part.name.removesuffix(".part"))
     if total is not None and written < total:
         raise ConnectionError(f"the connection broke after {written:,} of {total:,} bytes")
+    return start > 0
+
+
+@contextmanager
+def _network_errors() -> Iterator[None]:
+    """Around the network alone, never the disk: both raise plain OSErrors (no route to host, TLS, time out)."""
+    try:
+        yield
+    except (urllib.error.URLError, ConnectionError):
+        raise
+    except OSError as error:
+        raise ConnectionError(error.strerror or str(error) or type(error).__name__) from error
 
 
 def _tag_file(part: Path) -> Path:
@@ -202,11 +311,17 @@ def _copy(answer: Any, file: IO[bytes], start: int, total: int | None, progress:
 
     written = start
     with tqdm(total=total, initial=start, unit="B", unit_scale=True, desc=name, disable=not progress) as bar:
-        while chunk := answer.read(CHUNK):
+        while chunk := _read(answer):
             file.write(chunk)
             written += len(chunk)
             bar.update(len(chunk))
     return written
+
+
+def _read(answer: Any) -> bytes:
+    with _network_errors():
+        chunk: bytes = answer.read(CHUNK)
+    return chunk
 
 
 def _reason(error: Exception) -> str:
@@ -223,10 +338,14 @@ def _disk_errors(path: Path) -> Iterator[None]:
     except DownloadError:
         raise
     except OSError as error:
-        what = {errno.ENOSPC: "no space is left on the disk", errno.EACCES: "the folder may not be written"}
-        why = what.get(error.errno or 0, error.strerror or str(error))
-        detail = f": {error.strerror}" if error.errno == errno.ENOSPC else ""
-        raise DownloadError(f"{path}: {why}{detail}. Free some space or choose another folder.") from error
+        why = error.strerror or str(error)
+        if error.errno in FULL:
+            why = f"no space is left on the disk: {why}. Free some space or choose another folder."
+        elif error.errno in FORBIDDEN:
+            why = f"the folder may not be written: {why}. Choose another folder."
+        else:
+            why = f"{why}. Check the path, or choose another folder."
+        raise DownloadError(f"{path}: {why}") from error
 
 
 def _unpack(archive: Path, folder: Path) -> None:
@@ -237,8 +356,13 @@ def _unpack(archive: Path, folder: Path) -> None:
             _unpack_tar(archive, folder)
         else:
             raise DownloadError(f"{archive}: expected a zip or tar archive. Is the download complete?")
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, ValueError) as error:
-        raise DownloadError(f"{archive}: the archive is damaged ({error}). Delete it and fetch it again.") from error
+    except DownloadError:
+        raise
+    except (*DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # the disk's
+        what = "can't be unpacked" if isinstance(error, RuntimeError) else "is damaged"
+        raise DownloadError(f"{archive}: the archive {what} ({error}). Delete it and fetch it again.") from error
 
 
 def _unpack_zip(archive: Path, folder: Path) -> None:
@@ -254,9 +378,8 @@ def _unpack_tar(archive: Path, folder: Path) -> None:
         members = opened.getmembers()
         for entry in members:
             _check_entry(archive, entry.name, plain=entry.isfile() or entry.isdir())
-        for (
-            entry
-        ) in members:  # the filter "data" of Python 3.12 is not in every 3.11; owners and modes are dropped here
+        # The filter "data" of Python 3.12 is not in every 3.11; owners and modes are dropped here.
+        for entry in members:
             target = folder.joinpath(*_parts(entry.name))
             if entry.isdir():
                 target.mkdir(parents=True, exist_ok=True)
@@ -266,6 +389,23 @@ def _unpack_tar(archive: Path, folder: Path) -> None:
             if source is not None:
                 with source, target.open("wb") as file:
                     shutil.copyfileobj(source, file)
+        _check_end(opened)
+
+
+def _check_end(opened: tarfile.TarFile) -> None:
+    """Read on to the very end, after all files so that a compressed stream need not be rewound.
+
+    A compressor's checksum comes last, and tarfile stops before it. It also takes a damaged header, other than the
+    first, for the end; the true end is a block of zeros.
+    """
+    stream = opened.fileobj
+    assert stream is not None
+    stream.seek(opened.offset)
+    block = stream.read(tarfile.BLOCKSIZE)
+    while stream.read(CHUNK):
+        pass
+    if block != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError("its end is missing")
 
 
 def _parts(name: str) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
@@ -190,15 +190,11 @@ def read_rgb(path: str | Path) -> tuple[Image, tuple[str, ...]]:
     """
     from PIL import ImageOps
 
-    image = _open(Path(path))
-    with image:
+    with _any_failure_named(), _open(Path(path)) as image:
         notes = _frame_notes(image)
-        try:
-            turned = image.getexif().get(0x0112, 1) not in (0, 1)
-            upright = ImageOps.exif_transpose(image) if turned else image
-            rgb, note = to_rgb(upright)
-        except Exception as error:
-            raise UnreadableError(_why(error)) from error
+        turned = image.getexif().get(0x0112, 1) not in (0, 1)
+        upright = ImageOps.exif_transpose(image) if turned else image
+        rgb, note = to_rgb(upright)
     notes += ["EXIF rotated"] * turned + ([note] if note else [])
     return rgb, tuple(notes)
 
@@ -242,12 +238,19 @@ def _find(folder: Path, recursive: bool) -> tuple[Path, list[str]]:
         return folder.parent, [folder.name]
     if not folder.is_dir():
         raise DataNotFoundError(f"No folder at {folder.absolute()}. Give a folder of pictures, or check the path.")
-    found = (p.relative_to(folder) for p in (folder.rglob("*") if recursive else folder.glob("*")) if p.is_file())
+    found = (p.relative_to(folder) for p in (folder.rglob("*") if recursive else folder.glob("*")) if _is_file(p))
     names = sorted((p.as_posix() for p in found if not any(part.startswith(".") for part in p.parts)), key=natural_key)
     if not names:
         below = "" if recursive else " (subfolders were not looked into)"
         raise DataNotFoundError(f"{folder.absolute()} holds no files{below}. Put JPEG or PNG files there.")
     return folder, names
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return True  # it may not even be asked: the report will name it
 
 
 def _label(name: str) -> str | None:
@@ -297,17 +300,13 @@ def _look(root: Path, name: str, smallest: int) -> FileReport:
 
 def _decode(path: Path, smallest: int) -> tuple[tuple[int, int], tuple[str, ...]]:
     """Size and notes of a file, having decoded all of it (a JPEG at an eighth of its size, which is faster)."""
-    image = _open(path)
-    with image:
+    with _any_failure_named(), _open(path) as image:
         width, height = image.size
         if min(width, height) < smallest:
             raise UnreadableError(f"tiny: {width} x {height}, need at least {smallest} on each side")
         if image.format == "JPEG" and image.mode == "RGB" and image.getexif().get(0x0112, 1) in (0, 1):
             image.draft("RGB", (width // 8, height // 8))
-            try:
-                image.load()
-            except Exception as error:
-                raise UnreadableError(_why(error)) from error
+            image.load()
             return (height, width), ()
     rgb, notes = read_rgb(path)
     return (rgb.height, rgb.width), notes
@@ -318,9 +317,9 @@ def _open(path: Path) -> Image:
     from PIL import Image as pil
     from PIL import UnidentifiedImageError
 
+    if path.stat().st_size == 0:
+        raise UnreadableError("broken: the file is empty")
     try:
-        if path.stat().st_size == 0:
-            raise UnreadableError("broken: the file is empty")
         with warnings.catch_warnings():
             warnings.simplefilter("error", pil.DecompressionBombWarning)
             return pil.open(path)
@@ -330,14 +329,17 @@ def _open(path: Path) -> Image:
     except UnidentifiedImageError as error:
         known = path.suffix.lower() in SUFFIXES
         raise UnreadableError("broken: not readable as an image" if known else "not an image") from error
+
+
+@contextmanager
+def _any_failure_named() -> Iterator[None]:
+    """Around all that reads a file: for damaged ones PIL raises whatever its parsers run into (struct.error, ...)."""
+    try:
+        yield
     except UnreadableError:
         raise
     except Exception as error:
-        raise UnreadableError(_why(error)) from error
-
-
-def _why(error: Exception) -> str:
-    return f"broken: {str(error).strip() or type(error).__name__}"
+        raise UnreadableError(f"broken: {str(error).strip() or type(error).__name__}") from error
 
 
 def _frame_notes(image: Image) -> list[str]:
@@ -355,9 +357,3 @@ def _deep_to_bytes(values: np.ndarray, mode: str) -> tuple[np.ndarray, str]:
     span = (high - low) or 1.0
     kind = "floats" if mode == "F" else "32-bit"
     return np.rint((wide - low) * (255 / span)).astype(np.uint8), f"{kind} {low:g}..{high:g} stretched to 8 bits"
-
-
-def label_counts(pictures: PictureFolder) -> dict[str, int]:
-    """How many pictures each class has."""
-    counts = Counter(label for label in pictures.labels if label is not None)
-    return {name: counts[name] for name in pictures.classes}

@@ -27,14 +27,28 @@ def to_descriptors(features: torch.Tensor) -> torch.Tensor:
 
 
 def l2_normalize(x: torch.Tensor, dim: int = -1) -> torch.Tensor:
-    """Scale to unit length along ``dim``; a zero vector stays zero (no division by an epsilon that shows)."""
+    """Scale to unit length along ``dim``; a zero vector stays zero (no division by an epsilon that shows).
+
+    The largest absolute value is divided out first, so that no square overflows or vanishes: in float32 that would
+    begin at 1e19 and 1e-19. It is a constant to the gradient, as the result does not depend on it. At a zero vector,
+    where the function has no gradient, the gradient passes through unchanged.
+    """
+    if not x.numel():
+        return x
+    peak = x.detach().abs().amax(dim=dim, keepdim=True)
+    x = x / torch.where(peak == 0, 1.0, peak)
     norm = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
-    return x / torch.where(norm > 0, norm, torch.ones_like(norm))
+    return x / torch.where(norm == 0, 1.0, norm)
 
 
 def signed_sqrt(x: torch.Tensor) -> torch.Tensor:
-    """``sign(x) * sqrt(|x|)``, element by element."""
-    return x.sign() * x.abs().sqrt()
+    """``sign(x) * sqrt(|x|)``, element by element.
+
+    At 0 the slope is infinite; there the gradient is set to 0, as zeros are common after a ReLU and one infinity
+    would spoil all that lies before it.
+    """
+    safe = torch.where(x == 0, 1.0, x.abs())  # chosen before the root: 0 * infinity is NaN in the chain rule
+    return x.sign() * safe.sqrt()
 
 
 def above_mean(maps: torch.Tensor, factor: float = 1.0) -> torch.Tensor:

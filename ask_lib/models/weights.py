@@ -125,31 +125,34 @@ def brief(keys: Iterable[str], most: int = 4) -> str:
 
 
 def _read_safetensors(path: Path) -> Mapping[str, Any]:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         return dict(load_file(path))
-    except (SafetensorError, OSError, ValueError) as error:
+    except Exception as error:  # of damaged files, see _read_torch
         raise WeightsError(
-            f"weights {path.name}: not a readable safetensors file ({error}). Fetch it again."
+            f"weights {path.name}: not a readable safetensors file ({_short(error)}). Fetch it again."
         ) from error
 
 
 def _read_torch(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except Exception as error:  # of a damaged file the unpickler makes anything: struct.error, AssertionError, ...
         if _looks_like_text(path):
             raise WeightsError(_not_weights(path)) from error
+        if isinstance(error, pickle.UnpicklingError):
+            raise WeightsError(
+                f"weights {path.name}: only plain state dicts are read, and this file holds Python objects or is "
+                "damaged. Where you trust it, write a plain one: torch.save(network.state_dict(), 'plain.pt')."
+            ) from error
         raise WeightsError(
-            f"weights {path.name}: only plain state dicts are read, and this file holds Python objects or is damaged. "
-            "Where you trust it, write a plain one: torch.save(network.state_dict(), 'plain.pt')."
+            f"weights {path.name}: the file is damaged or not torch's ({_short(error)}). Fetch it again."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise WeightsError(
-            f"weights {path.name}: the file is damaged or not torch's ({error}). Fetch it again."
-        ) from error
+
+
+def _short(error: Exception) -> str:
+    return str(error).strip() or type(error).__name__
 
 
 def _looks_like_text(path: Path) -> bool:
