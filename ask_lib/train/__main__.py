@@ -20,7 +20,7 @@ from ask_lib.train.table import TABLES, run_table
 def main(words: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, or 2 with one line on what is wrong."""
     words = list(sys.argv[1:] if words is None else words)
-    options = _parser().parse_args(words)
+    options = _parse(words)
     command = shlex.join(["python", "-m", "ask_lib.train", *words])
     try:
         return int(options.do(options, command))
@@ -72,6 +72,17 @@ def _table(options: argparse.Namespace, command: str) -> int:
         summary = {label: row["summary"] for label, row in content["rows"].items()}
         sys.stdout.write(json.dumps(summary, indent=2) + "\n")
     return 0
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    """The options; ``key=value`` may stand anywhere, which argparse alone refuses after an option."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(words)
+    stray = [word for word in rest if word.startswith("-") or "=" not in word]
+    if stray:
+        parser.error(f"unknown: {' '.join(stray)}; settings are given as key=value")
+    options.changes += rest
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -19,6 +19,7 @@ from torch.nn import functional
 from ask_lib.checks import check_choice, check_range, check_shape
 
 _MASK = 0xFFFFFFFF
+_GOLDEN = 0x9E3779B9
 Word = TypeVar("Word", int, torch.Tensor)
 
 
@@ -26,7 +27,7 @@ def mix(*keys: int) -> int:
     """One 32-bit number from several integers, for seeding; the same on every machine."""
     state = 0
     for key in keys:
-        state = _hash(state ^ (key & _MASK))
+        state = _hash((state ^ (key & _MASK)) + _GOLDEN)
     return state
 
 
@@ -43,7 +44,7 @@ def uniform(seed: int, epoch: int, index: torch.Tensor, draw: str) -> torch.Tens
         ``(B,)`` float32, multiples of 2 ** -24: the same bits on CPU and GPU.
     """
     key = mix(seed, epoch, zlib.crc32(draw.encode()))
-    return _to_unit(_hash(_hash(index ^ key) ^ (key >> 7)))
+    return _to_unit(_hash(_hash(index ^ key) ^ mix(key)))
 
 
 def _hash(x: Word) -> Word:

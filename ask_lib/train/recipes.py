@@ -21,7 +21,7 @@ from ask_lib.models.embedded import NORMS, EmbeddedResNet, EmbeddedVGG
 from ask_lib.train import toy as toy_data
 from ask_lib.train.augment import Augment, InputSpec
 from ask_lib.train.data import Batch, TensorData, split
-from ask_lib.train.loop import Task
+from ask_lib.train.loop import Step, Task
 from ask_lib.train.recipe import Recipe
 from ask_lib.train.schedule import Schedule
 
@@ -69,7 +69,7 @@ def find_experiment(name: str) -> Experiment:
     return EXPERIMENTS[name]
 
 
-def classification_step(modality: str) -> Callable[[Any, Batch, torch.Generator], dict[str, torch.Tensor]]:
+def classification_step(modality: str) -> Step:
     """The plain step: cross-entropy of a network that takes one input."""
 
     def step(network: Any, batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
@@ -126,7 +126,7 @@ class ToyRecipe(Recipe):
 
 @experiment(
     ToyRecipe(
-        data=toy_data.VERSION, epochs=12, batch=40, optimizer="adam", lr=3e-3, augment=Augment(flip=0.5, shift=0.06)
+        data=toy_data.VERSION, epochs=20, batch=40, optimizer="adam", lr=1e-2, augment=Augment(flip=0.5, shift=0.06)
     )
 )
 def toy(recipe: ToyRecipe) -> Task:

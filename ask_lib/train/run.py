@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-
 import ask_lib
 from ask_lib.files import write_json
 from ask_lib.reproduce import environment_report, pick_device, seed_everything
@@ -87,7 +86,7 @@ def run(
 
 
 def _numbers(task: Task, recipe: Recipe, process: Process) -> dict[str, float]:
-    numbers = {}
+    numbers: dict[str, float] = {}
     for part, data in (("validation", task.validation), ("test", task.test)):
         if data is not None and len(data.labels):
             scores = evaluate(task, recipe, data, process).to_dict()

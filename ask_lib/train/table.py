@@ -173,9 +173,7 @@ def _record(
     if row.get("recipe", shared) != shared:
         row["runs"] = {}  # another recipe's runs are not this row's
     row["recipe"] = shared
-    kept = ("digest", "command", "commit", "processes", "environment", "data_version", "parameters")
-    kept += ("best_epoch", "seconds", "images_per_second", "numbers")
-    row["runs"][str(recipe.seed)] = {key: result[key] for key in kept}
+    row["runs"][str(recipe.seed)] = {key: value for key, value in result.items() if key != "recipe"}
     _refresh(content)
     write_json(path, content)
 
