@@ -126,7 +126,7 @@ def test_folding_changes_nothing(norm):
     x = torch.rand(2, 3, 120, 160, dtype=torch.float64)
     torch.testing.assert_close(plain.double()(x), network(x), rtol=1e-5, atol=1e-5)  # the fold is float32
     assert not any(name.startswith("norm") for name, _ in plain.named_children())
-    with pytest.raises(ChoiceError, match="network.norm"):
+    with pytest.raises(ChoiceError, match=r"network\.norm"):
         fold_batch_norm(plain)
 
 

@@ -44,7 +44,7 @@ def test_two_processes_equal_one(tmp_path, extra, tolerance):
     one = alone(CHANGES + extra, tmp_path / "one")
     compare(one, two, tolerance)
     start = build(find_experiment("toy").recipe.override(CHANGES + extra)).network.state_dict()
-    assert any((start[name] - value).abs().max() > 0.01 for name, value in one["network"].items())  # it did train
+    assert any((start[name] - value).abs().max() > 0.003 for name, value in one["network"].items())  # it did train
 
 
 def test_two_processes_resume_after_a_kill(tmp_path):

@@ -80,15 +80,15 @@ def one_of_two(rank: int, port: int, changes: list[str], out: Path, fault: str) 
     with join("cpu") as process:
         task = build(recipe)
         if fault == "nan on process 1" and rank == 1:
-            task = replace(task, step=lambda *given: {"main": build_step(task)(*given)["main"] * float("nan")})
+            task = replace(task, step=spoilt(task.step))
         try:
             fit(task, recipe, out=out, resume=True, process=process, progress=False, save_every=2)
         except AskError as error:
             (out.parent / f"error{rank}").write_text(f"{type(error).__name__}: {error}")
 
 
-def build_step(task: Task):
-    return task.step
+def spoilt(step):
+    return lambda *given: {"main": step(*given)["main"] * float("nan")}
 
 
 def train_in_two(changes: list[str], out: Path, fault: str = "", kill_after: float = 0.0) -> list[int | None]:

@@ -198,13 +198,13 @@ class Draw:
 
 
 def _common_size(inputs: Inputs) -> tuple[int, int]:
-    sizes = set()
-    for name, x in inputs.items():
+    size: tuple[int, int] = (0, 0)
+    for number, (name, x) in enumerate(inputs.items()):
         check_shape(name, x, "BCHW", "Give depth a channel axis with depth[:, None].")
-        sizes.add((x.shape[2], x.shape[3]))
-    if len(sizes) > 1:
-        check_shape("inputs", next(iter(inputs.values())), ("B", "C", *sizes.pop()), "Inputs share one size.")
-    return sizes.pop() if sizes else (0, 0)
+        if number == 0:
+            size = (x.shape[2], x.shape[3])
+        check_shape(name, x, ("B", "C", *size), "A sample's inputs share one size.")
+    return size
 
 
 def _to_float(x: torch.Tensor, spec: InputSpec, dtype: torch.dtype) -> torch.Tensor:

@@ -119,7 +119,7 @@ def stratified_split(labels: torch.Tensor, fraction: float = 0.2, seed: int = 0)
 
     Args:
         labels: ``(N,)`` long.
-        fraction: Of each class; rounded to whole samples, at least one of a class with two, and never all of it.
+        fraction: Of each class; to whole samples (half up), at least one of a class with two, never all of it.
         seed: Chooses which.
 
     Returns:
@@ -133,7 +133,7 @@ def stratified_split(labels: torch.Tensor, fraction: float = 0.2, seed: int = 0)
     held = torch.zeros(len(labels), dtype=torch.bool)
     for number in sorted(set(labels.tolist())):
         rows = (labels == number).nonzero()[:, 0]
-        count = min(max(round(fraction * len(rows)), 1 if fraction > 0 else 0), len(rows) - 1)
+        count = min(max(int(fraction * len(rows) + 0.5), 1 if fraction > 0 else 0), len(rows) - 1)
         chosen = torch.randperm(len(rows), generator=torch.Generator().manual_seed(mix(seed, number)))[:count]
         held[rows[chosen]] = True
     return (~held).nonzero()[:, 0], held.nonzero()[:, 0]

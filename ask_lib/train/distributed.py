@@ -13,6 +13,7 @@ does not depend on its neighbours. It does in two cases:
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -119,6 +120,9 @@ def wrap(module: nn.Module, process: Process, unused: bool = False) -> nn.Module
     """
     if process.world == 1:
         return module
-    # Buffers are sent before evaluation instead: sending them before each forward pass would cost time, and breaks a
-    # step that runs the network twice.
-    return nn.parallel.DistributedDataParallel(module, broadcast_buffers=False, find_unused_parameters=unused)
+    # Buffers are sent before evaluation instead: sending them before each forward pass costs time. Newer versions of
+    # torch have another name for that setting.
+    parallel: Any = nn.parallel.DistributedDataParallel
+    names = inspect.signature(parallel.__init__).parameters
+    setting = "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"
+    return parallel(module, find_unused_parameters=unused, **{setting: False})  # type: ignore[no-any-return]

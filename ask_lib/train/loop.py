@@ -370,12 +370,12 @@ class Run:
 
     def __init__(self, task: Task, recipe: Recipe, process: Process) -> None:
         self.task, self.recipe, self.process, self.device = task, recipe, process, process.device
+        self.steps_per_epoch = _steps_per_epoch(task, recipe, process)
         seed_everything(mix(recipe.seed, process.rank), deterministic=recipe.deterministic)
         self.network = _place_network(task.network, recipe, process)
         self.stepper = wrap(Stepper(self.network, task.step), process, task.unused_parameters)
         self.optimizer = make_optimizer(self.network, recipe)
         self.generator = torch.Generator(self.device)
-        self.steps_per_epoch = _steps_per_epoch(task, recipe, process)
         self.epoch, self.step = 0, 0
         self.meter = Meter(task.weights)
         self.history: list[dict[str, Any]] = []

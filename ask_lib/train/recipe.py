@@ -98,7 +98,8 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain containers, tuples as lists: what `from_dict` takes and JSON holds."""
-        return typing.cast(dict[str, Any], json.loads(json.dumps(dataclasses.asdict(self))))
+        settled = _from_dict(type(self), dataclasses.asdict(self), "")  # 1 is 1.0 where a float is meant: one digest
+        return typing.cast(dict[str, Any], json.loads(json.dumps(dataclasses.asdict(settled))))
 
     def override(self, assignments: Sequence[str]) -> Self:
         """A recipe with some settings changed, as on the command line.
