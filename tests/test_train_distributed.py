@@ -68,6 +68,7 @@ def test_a_nan_in_one_process_stops_both(tmp_path):
     assert not (tmp_path / "two" / "last.pt").exists()
 
 
+@pytest.mark.slow
 def test_torchrun_runs_the_same_recipe(tmp_path):
     changes = [*CHANGES, "precision=float64", "epochs=1"]
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

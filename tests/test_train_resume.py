@@ -1,13 +1,11 @@
 import random
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
 import pytest
 import torch
-from train_children import RESTLESS, restless_task, spawner, train_restless
+from train_children import RESTLESS, command_line, restless_task, spawner, train_restless
 
 from ask_lib.train import checkpoint
 from ask_lib.train.__main__ import main
@@ -109,15 +107,17 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 
 def test_the_command_line_resumes(tmp_path):
     changes = ["epochs=2", "count=120", "test_count=12"]
-    command = [sys.executable, "-m", "ask_lib.train", "run", "toy", "--device", "cpu", "--quiet", "--save-every", "1"]
-    command += [*changes, "--out", str(tmp_path / "killed"), "--resume"]
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    words = ["run", "toy", "--device", "cpu", "--quiet", "--save-every", "1", *changes]
+    words += ["--out", str(tmp_path / "killed"), "--resume"]
+    child = spawner.Process(target=command_line, args=(words,))
+    child.start()
     while stamp(tmp_path / "killed" / "last.pt") == 0:
-        assert child.poll() is None
+        assert child.is_alive()
         time.sleep(0.002)
     child.kill()
-    child.wait()
-    assert main(command[3:]) == 0
+    child.join()
+    torch.set_num_threads(1)
+    assert main(words) == 0
     recipe = find_experiment("toy").recipe.override(changes)
     fit(build(recipe), recipe, out=tmp_path / "whole", process=Process(torch.device("cpu")), progress=False)
     same(checkpoint.load(tmp_path / "whole" / "last.pt"), checkpoint.load(tmp_path / "killed" / "last.pt"))

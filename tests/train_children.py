@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from ask_lib.errors import AskError
+from ask_lib.train.__main__ import main
 from ask_lib.train.augment import Augment
 from ask_lib.train.data import split
 from ask_lib.train.distributed import join
@@ -69,6 +70,11 @@ def train_restless(out: Path, optimizer: str) -> None:
     torch.set_num_threads(1)
     recipe = replace(RESTLESS, optimizer=optimizer)
     fit(restless_task(), recipe, out=out, resume=True, progress=False, save_every=1, sync_every=3)
+
+
+def command_line(words: list[str]) -> None:
+    torch.set_num_threads(1)
+    main(words)
 
 
 def one_of_two(rank: int, port: int, changes: list[str], out: Path, fault: str) -> None:

@@ -163,7 +163,9 @@ def prepare_augmented(
     out = dict(inputs)
     for name, x in chosen.items():
         spec = specs[name]
-        x = _geometry(_to_float(x, spec, dtype), spec, augment, draw)
+        x = _to_float(_whole_pixels(x, augment, draw), spec, dtype)  # moved while it is small
+        if augment.crop != (1.0, 1.0):
+            x = _resized_crop(x, spec, augment, draw)
         if spec.kind == "image":
             x = _jitter(x, augment, draw)
         x = _normalise(x, spec)
@@ -208,28 +210,30 @@ def _common_size(inputs: Inputs) -> tuple[int, int]:
 
 
 def _to_float(x: torch.Tensor, spec: InputSpec, dtype: torch.dtype) -> torch.Tensor:
-    scaled = x.dtype == torch.uint8 and spec.kind == "image"
-    return x.to(dtype) / 255 if scaled else x.to(dtype)
+    if x.dtype == torch.uint8 and spec.kind == "image":
+        return x.to(dtype).div_(255)  # a new tensor: the caller's is uint8
+    return x.to(dtype)
 
 
 def _normalise(x: torch.Tensor, spec: InputSpec) -> torch.Tensor:
+    if spec.mean == (0.0,) and spec.std == (1.0,):
+        return x
     mean = torch.tensor(spec.mean, dtype=x.dtype, device=x.device).view(1, -1, 1, 1)
     std = torch.tensor(spec.std, dtype=x.dtype, device=x.device).view(1, -1, 1, 1)
-    return (x - mean) / std
+    return (x - mean).div_(std)
 
 
-def _geometry(x: torch.Tensor, spec: InputSpec, augment: Augment, draw: Draw) -> torch.Tensor:
-    if augment.crop != (1.0, 1.0):
-        x = _resized_crop(x, spec, augment, draw)
+def _whole_pixels(x: torch.Tensor, augment: Augment, draw: Draw) -> torch.Tensor:
+    """Shift and flip: every output pixel is one input pixel, of any type."""
     if not (augment.flip or augment.shift):
         return x
-    height, width = x.shape[2:]
+    samples, channels, height, width = x.shape
     rows = _shifted(height, _whole_shift(draw, "shift y", augment.shift * height))  # (B, H)
     columns = _shifted(width, _whole_shift(draw, "shift x", augment.shift * width))  # (B, W)
     flipped = draw("flip") < augment.flip
     columns = torch.where(flipped[:, None], width - 1 - columns, columns)
-    samples = torch.arange(len(x), device=x.device)[:, None, None]
-    return x.permute(0, 2, 3, 1)[samples, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    place = (rows[:, :, None] * width + columns[:, None, :]).view(samples, 1, -1)  # (B, 1, HW)
+    return x.flatten(2).gather(2, place.expand(-1, channels, -1)).view(x.shape)
 
 
 def _whole_shift(draw: Draw, name: str, largest: float) -> torch.Tensor:
@@ -260,9 +264,9 @@ def _jitter(x: torch.Tensor, augment: Augment, draw: Draw) -> torch.Tensor:
     if not (augment.brightness or augment.contrast):
         return x
     bright = _factor(draw("brightness", -augment.brightness, augment.brightness), x)
-    x = (x * bright).clamp(0, 1)
+    x = (x * bright).clamp_(0, 1)
     middle = x.mean(dim=(1, 2, 3), keepdim=True)
-    return (middle + (x - middle) * _factor(draw("contrast", -augment.contrast, augment.contrast), x)).clamp(0, 1)
+    return torch.lerp(middle, x, _factor(draw("contrast", -augment.contrast, augment.contrast), x)).clamp_(0, 1)
 
 
 def _factor(change: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
