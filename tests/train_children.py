@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import random
 import socket
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,8 +98,8 @@ def spoilt(step):
     return lambda *given: {"main": step(*given)["main"] * float("nan")}
 
 
-def train_in_two(changes: list[str], out: Path, fault: str = "", kill_after: float = 0.0) -> list[int | None]:
-    """Train ``toy`` in two processes; returns their exit codes."""
+def train_in_two(changes: list[str], out: Path, fault: str = "", kill: bool = False) -> list[int | None]:
+    """Train ``toy`` in two processes, killed after their first checkpoint if so wished; returns their exit codes."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -106,8 +107,9 @@ def train_in_two(changes: list[str], out: Path, fault: str = "", kill_after: flo
     children = [spawner.Process(target=one_of_two, args=given) for given in arguments]
     for child in children:
         child.start()
-    if kill_after:
-        children[0].join(kill_after)
+    if kill:
+        while not (out / "last.pt").exists() and children[0].is_alive():
+            time.sleep(0.002)
         for child in children:
             child.kill()
     for child in children:
