@@ -53,7 +53,7 @@ def test_two_processes_resume_after_a_kill(tmp_path):
     assert train_in_two(changes, tmp_path / "whole") == [0, 0]
     assert train_in_two(changes, tmp_path / "killed", kill=True) == [-signal.SIGKILL] * 2
     state = checkpoint.load(tmp_path / "killed" / "last.pt")
-    assert 0 < state["epoch"] + state["step"] and state["epoch"] < 9  # in the middle
+    assert state["epoch"] + state["step"] > 0 and state["epoch"] < 9  # in the middle
     assert train_in_two(changes, tmp_path / "killed") == [0, 0]
     assert not list(tmp_path.glob("error*"))
     whole, killed = (checkpoint.load(tmp_path / name / "last.pt")["network"] for name in ("whole", "killed"))
