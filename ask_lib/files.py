@@ -1,0 +1,56 @@
+"""Files that are either whole or absent: written beside the target, then renamed over it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path in the same folder that becomes ``path`` when the body ends well.
+
+    A process killed at any moment leaves the old file or the new one, never half of one (at worst a stray
+    ``*.part`` beside it). Readers and several writers at once do no harm: the last rename wins.
+
+    Args:
+        path: The file to write; its folder is made where missing.
+
+    Yields:
+        The temporary path to write to.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    try:
+        yield part
+        with part.open("rb") as handle:
+            os.fsync(handle.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically: two-space indent, UTF-8, NaN refused (it is no JSON)."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with atomic_path(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what killed writers left in ``folder``; only for a folder that one process owns."""
+    for part in folder.glob("*.part"):
+        part.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """A file's SHA-256, in hexadecimal."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

@@ -1,0 +1,325 @@
+"""From stored pictures to a network's input, with augmentation keyed by sample.
+
+Every random draw is a hash of (seed, epoch, sample index, name of the draw): the same picture gets the same treatment
+in whatever batch, order, process or device it comes. One geometric draw serves all of a sample's inputs, so RGB and
+depth stay aligned. Everything is batched; no loop over images.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch.nn import functional
+
+from ask_lib.checks import check_choice, check_range, check_shape
+
+_MASK = 0xFFFFFFFF
+_GOLDEN = 0x9E3779B9
+Word = TypeVar("Word", int, torch.Tensor)
+
+
+def mix(*keys: int) -> int:
+    """One 32-bit number from several integers, for seeding; the same on every machine."""
+    state = 0
+    for key in keys:
+        state = _hash((state ^ (key & _MASK)) + _GOLDEN)
+    return state
+
+
+def uniform(seed: int, epoch: int, index: torch.Tensor, draw: str) -> torch.Tensor:
+    """One number in [0, 1) a sample, a hash of its arguments.
+
+    Args:
+        seed: The run's seed.
+        epoch: The epoch.
+        index: ``(B,)`` long, which samples.
+        draw: The draw's name; other names give independent numbers.
+
+    Returns:
+        ``(B,)`` float32, multiples of 2 ** -24: the same bits on CPU and GPU.
+    """
+    key = mix(seed, epoch, zlib.crc32(draw.encode()))
+    return _to_unit(_hash(_hash(index ^ key) ^ mix(key)))
+
+
+def _hash(x: Word) -> Word:
+    """A 32-bit integer hash (Wellons' lowbias32); in int64 the low 32 bits of the products are exact."""
+    x = x & _MASK
+    x = ((x ^ (x >> 16)) * 0x7FEB352D) & _MASK
+    x = ((x ^ (x >> 15)) * 0x846CA68B) & _MASK
+    return x ^ (x >> 16)
+
+
+def _to_unit(x: torch.Tensor) -> torch.Tensor:
+    return (x >> 8).to(torch.float32) * 2.0**-24
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augment:
+    """Which augmentations, and how strong. All off by default.
+
+    Attributes:
+        flip: Probability of a horizontal flip.
+        shift: Largest shift, as a fraction of each side; whole pixels, the border repeated (a padded random crop).
+        crop: Smallest and largest area of a random crop resized to the input's size, e.g. (0.08, 1.0).
+        aspect: Largest stretch of that crop's aspect ratio, e.g. 4/3; 1 keeps it.
+        cutout: Side of a square set to ``fill``, as a fraction of the short side; centred anywhere, so it may reach
+            over the border (DeVries and Taylor).
+        erase: Probability of a random erasing (Zhong et al.).
+        erase_area: Its smallest and largest area.
+        erase_aspect: Its smallest aspect ratio; the largest is the inverse. Departs from paper: a rectangle larger than
+            the picture is cut to it, where the paper draws again.
+        erase_fill: ``zero`` (after normalisation: the mean) or ``noise`` (per pixel, standard normal).
+        brightness: A factor in [1 - b, 1 + b], pictures only.
+        contrast: Distance from the picture's mean times a factor in [1 - c, 1 + c], pictures only.
+    """
+
+    flip: float = 0.0
+    shift: float = 0.0
+    crop: tuple[float, float] = (1.0, 1.0)
+    aspect: float = 1.0
+    cutout: float = 0.0
+    erase: float = 0.0
+    erase_area: tuple[float, float] = (0.02, 0.33)
+    erase_aspect: float = 0.3
+    erase_fill: str = "zero"
+    brightness: float = 0.0
+    contrast: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "shift", "cutout", "erase", "brightness", "contrast"):
+            check_range(f"augment.{name}", getattr(self, name), 0, 1)
+        for name in ("crop", "erase_area"):
+            low, high = getattr(self, name)
+            check_range(f"augment.{name}[0]", low, 0, 1, open_low=True)
+            check_range(f"augment.{name}[1]", high, low, 1)
+        check_range("augment.aspect", self.aspect, 1)
+        check_range("augment.erase_aspect", self.erase_aspect, 0, 1, open_low=True)
+        check_choice("augment.erase_fill", self.erase_fill, ("zero", "noise"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """How one input is prepared.
+
+    Attributes:
+        kind: ``image`` (bilinear when resized, brightness and contrast apply, uint8 is divided by 255) or ``map``
+            (nearest, so that missing depth never blends with measured depth; geometry and erasing only).
+        mean: Subtracted, one number a channel or one for all.
+        std: Divided by, likewise.
+    """
+
+    kind: str = "image"
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        check_choice("kind", self.kind, ("image", "map"))
+
+
+Inputs = dict[str, torch.Tensor]
+
+
+def prepare(inputs: Inputs, specs: Mapping[str, InputSpec], dtype: torch.dtype = torch.float32) -> Inputs:
+    """Inputs as a network takes them, without augmentation; those without a spec pass as they are."""
+    return {
+        name: _normalise(_to_float(x, specs[name], dtype), specs[name]) if name in specs else x
+        for name, x in inputs.items()
+    }
+
+
+def prepare_augmented(
+    inputs: Inputs,
+    specs: Mapping[str, InputSpec],
+    augment: Augment,
+    seed: int,
+    epoch: int,
+    index: torch.Tensor,
+    dtype: torch.dtype = torch.float32,
+) -> Inputs:
+    """Inputs as a network takes them, augmented: geometry, jitter, normalisation, erasing, in this order.
+
+    Args:
+        inputs: ``(B, C, H, W)`` each, of one size where they have a spec; those without a spec pass as they are.
+        specs: How each input is prepared.
+        augment: What to do.
+        seed: The run's seed.
+        epoch: The epoch.
+        index: ``(B,)`` long, the samples' numbers in their data set, on the inputs' device.
+        dtype: The network's.
+
+    Returns:
+        New tensors under the same names.
+    """
+    chosen = {name: x for name, x in inputs.items() if name in specs}
+    size = _common_size(chosen)
+    draw = Draw(seed, epoch, index)
+    boxes = _erased_boxes(augment, draw, size)
+    out = dict(inputs)
+    for name, x in chosen.items():
+        spec = specs[name]
+        x = _to_float(_whole_pixels(x, augment, draw), spec, dtype)  # moved while it is small
+        if augment.crop != (1.0, 1.0):
+            x = _resized_crop(x, spec, augment, draw)
+        if spec.kind == "image":
+            x = _jitter(x, augment, draw)
+        x = _normalise(x, spec)
+        for box in boxes:
+            x = _fill(x, box, augment, draw)
+        out[name] = x
+    return out
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The random numbers of one batch, by name."""
+
+    seed: int
+    epoch: int
+    index: torch.Tensor
+
+    def __call__(self, name: str, low: float = 0.0, high: float = 1.0) -> torch.Tensor:
+        """``(B,)`` float32, uniform in [low, high)."""
+        return low + (high - low) * uniform(self.seed, self.epoch, self.index, name)
+
+    def pixels(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        """Standard normal noise of a batch's shape, each number a hash of sample and pixel (Box-Muller)."""
+        count = x[0].numel()
+        place = torch.arange(count, device=x.device)[None]  # (1, CHW)
+        key = mix(self.seed, self.epoch, zlib.crc32(name.encode()))
+        base = _hash(_hash(self.index ^ key))[:, None]  # (B, 1)
+        first = _to_unit(_hash(base ^ (2 * place)))
+        second = _to_unit(_hash(base ^ (2 * place + 1)))
+        normal = torch.sqrt(-2 * torch.log1p(-first)) * torch.cos(2 * math.pi * second)
+        return normal.view_as(x).to(x.dtype)
+
+
+def _common_size(inputs: Inputs) -> tuple[int, int]:
+    size: tuple[int, int] = (0, 0)
+    for number, (name, x) in enumerate(inputs.items()):
+        check_shape(name, x, "BCHW", "Give depth a channel axis with depth[:, None].")
+        if number == 0:
+            size = (x.shape[2], x.shape[3])
+        check_shape(name, x, ("B", "C", *size), "A sample's inputs share one size.")
+    return size
+
+
+def _to_float(x: torch.Tensor, spec: InputSpec, dtype: torch.dtype) -> torch.Tensor:
+    if x.dtype == torch.uint8 and spec.kind == "image":
+        return x.to(dtype).div_(255)  # a new tensor: the caller's is uint8
+    return x.to(dtype)
+
+
+def _normalise(x: torch.Tensor, spec: InputSpec) -> torch.Tensor:
+    if spec.mean == (0.0,) and spec.std == (1.0,):
+        return x
+    mean = torch.tensor(spec.mean, dtype=x.dtype, device=x.device).view(1, -1, 1, 1)
+    std = torch.tensor(spec.std, dtype=x.dtype, device=x.device).view(1, -1, 1, 1)
+    return (x - mean).div_(std)
+
+
+def _whole_pixels(x: torch.Tensor, augment: Augment, draw: Draw) -> torch.Tensor:
+    """Shift and flip: every output pixel is one input pixel, of any type."""
+    if not (augment.flip or augment.shift):
+        return x
+    samples, channels, height, width = x.shape
+    rows = _shifted(height, _whole_shift(draw, "shift y", augment.shift * height))  # (B, H)
+    columns = _shifted(width, _whole_shift(draw, "shift x", augment.shift * width))  # (B, W)
+    flipped = draw("flip") < augment.flip
+    columns = torch.where(flipped[:, None], width - 1 - columns, columns)
+    place = (rows[:, :, None] * width + columns[:, None, :]).view(samples, 1, -1)  # (B, 1, HW)
+    return x.flatten(2).gather(2, place.expand(-1, channels, -1)).view(x.shape)
+
+
+def _whole_shift(draw: Draw, name: str, largest: float) -> torch.Tensor:
+    reach = int(largest)
+    return torch.floor(draw(name, -reach, reach + 1)).long()  # (B,) in -reach ... reach
+
+
+def _shifted(size: int, shift: torch.Tensor) -> torch.Tensor:
+    return (torch.arange(size, device=shift.device)[None] + shift[:, None]).clamp(0, size - 1)
+
+
+def _resized_crop(x: torch.Tensor, spec: InputSpec, augment: Augment, draw: Draw) -> torch.Tensor:
+    area = draw("crop area", *augment.crop)
+    stretch = torch.exp(0.5 * math.log(augment.aspect) * draw("crop aspect", -1.0, 1.0))
+    tall = (area.sqrt() / stretch).clamp(max=1.0)  # (B,) fractions of the sides
+    wide = (area.sqrt() * stretch).clamp(max=1.0)
+    centre_y = (1 - tall) * draw("crop y", -1.0, 1.0)  # in grid_sample's [-1, 1]
+    centre_x = (1 - wide) * draw("crop x", -1.0, 1.0)
+    zero = torch.zeros_like(tall)
+    top = torch.stack([wide, zero, centre_x], dim=1)
+    theta = torch.stack([top, torch.stack([zero, tall, centre_y], dim=1)], dim=1).to(x.dtype)  # (B, 2, 3)
+    grid = functional.affine_grid(theta, list(x.shape), align_corners=False)
+    mode = "bilinear" if spec.kind == "image" else "nearest"
+    return functional.grid_sample(x, grid, mode=mode, padding_mode="border", align_corners=False)
+
+
+def _jitter(x: torch.Tensor, augment: Augment, draw: Draw) -> torch.Tensor:
+    if not (augment.brightness or augment.contrast):
+        return x
+    bright = _factor(draw("brightness", -augment.brightness, augment.brightness), x)
+    x = (x * bright).clamp_(0, 1)
+    middle = x.mean(dim=(1, 2, 3), keepdim=True)
+    return torch.lerp(middle, x, _factor(draw("contrast", -augment.contrast, augment.contrast), x)).clamp_(0, 1)
+
+
+def _factor(change: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    return (1 + change).to(x.dtype)[:, None, None, None]
+
+
+@dataclass(frozen=True)
+class _Box:
+    """Rectangles to fill: bool ``(B, 1, H, W)``, and whether with noise."""
+
+    mask: torch.Tensor
+    noise: bool
+
+
+def _erased_boxes(augment: Augment, draw: Draw, size: tuple[int, int]) -> list[_Box]:
+    boxes = []
+    if augment.cutout:
+        boxes.append(_Box(_cutout(augment, draw, size), noise=False))
+    if augment.erase:
+        boxes.append(_Box(_erasing(augment, draw, size), noise=augment.erase_fill == "noise"))
+    return boxes
+
+
+def _cutout(augment: Augment, draw: Draw, size: tuple[int, int]) -> torch.Tensor:
+    side = max(1, round(augment.cutout * min(size)))
+    top = torch.floor(draw("cutout y", 0, size[0])) - side // 2
+    left = torch.floor(draw("cutout x", 0, size[1])) - side // 2
+    return _rectangles(top, left, torch.full_like(top, side), torch.full_like(top, side), size)
+
+
+def _erasing(augment: Augment, draw: Draw, size: tuple[int, int]) -> torch.Tensor:
+    height, width = size
+    area = draw("erase area", *augment.erase_area) * (height * width)
+    reach = -math.log(augment.erase_aspect)
+    ratio = torch.exp(draw("erase aspect", -reach, reach))
+    tall = torch.round(torch.sqrt(area * ratio)).clamp(1, height)
+    wide = torch.round(torch.sqrt(area / ratio)).clamp(1, width)
+    top = torch.floor(draw("erase y") * (height - tall + 1))
+    left = torch.floor(draw("erase x") * (width - wide + 1))
+    return _rectangles(top, left, tall, wide, size) & (draw("erase") < augment.erase)[:, None, None, None]
+
+
+def _rectangles(
+    top: torch.Tensor, left: torch.Tensor, tall: torch.Tensor, wide: torch.Tensor, size: tuple[int, int]
+) -> torch.Tensor:
+    rows = torch.arange(size[0], device=top.device)[None]  # (1, H)
+    columns = torch.arange(size[1], device=top.device)[None]
+    inside_y = (rows >= top[:, None]) & (rows < (top + tall)[:, None])  # (B, H)
+    inside_x = (columns >= left[:, None]) & (columns < (left + wide)[:, None])
+    return (inside_y[:, :, None] & inside_x[:, None, :])[:, None]  # (B, 1, H, W)
+
+
+def _fill(x: torch.Tensor, box: _Box, augment: Augment, draw: Draw) -> torch.Tensor:
+    if not box.noise:
+        return x.masked_fill(box.mask, 0.0)
+    return torch.where(box.mask, draw.pixels("erase noise", x), x)

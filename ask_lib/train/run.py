@@ -1,0 +1,137 @@
+"""A whole run: build, train, evaluate once on the test data, write down what the numbers stand on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import ask_lib
+from ask_lib.files import write_json
+from ask_lib.reproduce import environment_report, pick_device, seed_everything
+from ask_lib.train.distributed import Process, collect
+from ask_lib.train.errors import RecipeError
+from ask_lib.train.loop import Outcome, Task, evaluate, fit
+from ask_lib.train.recipe import Recipe
+from ask_lib.train.recipes import find_experiment
+
+
+def build(recipe: Recipe) -> Task:
+    """The recipe's task, its network initialised from the recipe's seed (the same in every process).
+
+    Raises:
+        RecipeError: If the data at hand are of another version than the recipe's.
+    """
+    seed_everything(recipe.seed, deterministic=recipe.deterministic)
+    task = find_experiment(recipe.experiment).build(recipe)
+    if recipe.data and recipe.data != task.data_version:
+        raise RecipeError(f"data: the recipe is for {recipe.data!r}, the data at hand are {task.data_version!r}.")
+    return task
+
+
+def run(
+    recipe: Recipe,
+    *,
+    out: Path | None = None,
+    resume: bool = False,
+    process: Process | None = None,
+    progress: bool = True,
+    tensorboard: bool = False,
+    save_every: int = 0,
+    command: str = "",
+) -> dict[str, Any]:
+    """Train a recipe and evaluate the network that it ends with.
+
+    Args:
+        recipe: An experiment's recipe.
+        out: The run's folder; none writes nothing.
+        resume: Go on where the folder's run stopped; a finished run is evaluated again, not trained again.
+        process: This process, from `join`.
+        progress: Whether to show a bar.
+        tensorboard: Whether to log for TensorBoard.
+        save_every: Also write a checkpoint every so many steps.
+        command: For the record.
+
+    Returns:
+        The content of ``result.json``: the numbers, and what they stand on.
+    """
+    process = process or Process(pick_device())
+    task = build(recipe)
+    begun = time.perf_counter()
+    outcome = fit(
+        task,
+        recipe,
+        out=out,
+        resume=resume,
+        process=process,
+        progress=progress,
+        tensorboard=tensorboard,
+        save_every=save_every,
+    )
+    result = provenance(command, process) | {
+        "digest": recipe.digest(),
+        "recipe": recipe.to_dict(),
+        "data_version": task.data_version,
+        "parameters": sum(p.numel() for p in task.network.parameters()),
+        "best_epoch": outcome.best_epoch,
+        "numbers": _numbers(task, recipe, process),
+        "seconds": time.perf_counter() - begun,
+        "images_per_second": _median_rate(outcome),
+    }
+    if out is not None and process.writes:
+        write_json(out / "result.json", result)
+    return result
+
+
+def _numbers(task: Task, recipe: Recipe, process: Process) -> dict[str, float]:
+    numbers: dict[str, float] = {}
+    for part, data in (("validation", task.validation), ("test", task.test)):
+        if data is not None and len(data.labels):
+            scores = evaluate(task, recipe, data, process).to_dict()
+            numbers |= {f"{part}_{name}": value for name, value in scores.items()}
+    if task.measure is not None:
+        numbers |= collect(task.measure(task.network, process.device), process)[0]
+    return numbers
+
+
+def _median_rate(outcome: Outcome) -> float:
+    rates = sorted(entry["images_per_second"] for entry in outcome.history)
+    return rates[len(rates) // 2] if rates else 0.0
+
+
+def provenance(command: str, process: Process) -> dict[str, Any]:
+    """What a recorded number needs beside it: command, commit, device, versions."""
+    return {
+        "command": command,
+        "commit": commit(),
+        "processes": process.world,
+        "environment": environment_report(process.device),
+    }
+
+
+def commit() -> str:
+    """The code's commit, with ``+changes`` where the library differs from it; ``unknown`` without git."""
+    folder = Path(ask_lib.__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        inside = git("ls-files", "__init__.py")  # not the commit of a project that merely has us in its .venv
+        head = git("rev-parse", "HEAD")
+        changed = git("status", "--porcelain", ".")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return (head + ("+changes" if changed else "")) if inside else "unknown"
+
+
+def read_result(out: Path, recipe: Recipe) -> dict[str, Any] | None:
+    """A finished run's ``result.json``, where it is this recipe's; else none."""
+    path = out / "result.json"
+    if not path.is_file():
+        return None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return content if isinstance(content, dict) and content.get("digest") == recipe.digest() else None

@@ -1,0 +1,82 @@
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from train_children import train_in_two
+
+from ask_lib.train import checkpoint
+from ask_lib.train.errors import CheckpointError
+from ask_lib.train.loop import fit
+from ask_lib.train.recipes import find_experiment
+from ask_lib.train.run import build
+
+CHANGES = ["epochs=3", "count=200", "optimizer=sgd", "lr=0.05", "augment.erase=0.5", "augment.erase_fill=noise"]
+
+
+def alone(changes, out):
+    recipe = find_experiment("toy").recipe.override(changes)
+    fit(build(recipe), recipe, out=out, progress=False)
+    return checkpoint.load(out / "last.pt")
+
+
+def compare(one, two, tolerance):
+    for name, value in one["network"].items():
+        torch.testing.assert_close(two["network"][name], value, rtol=tolerance, atol=tolerance, msg=name)
+    for first, second in zip(one["history"], two["history"], strict=True):
+        assert second["terms"]["main"] == pytest.approx(first["terms"]["main"], rel=10 * tolerance)
+        assert second["validation"]["accuracy"] == pytest.approx(first["validation"]["accuracy"], abs=0.051)
+
+
+@pytest.mark.parametrize(
+    ("extra", "tolerance"),
+    [
+        (["precision=float64"], 1e-6),
+        (["precision=float32"], 1e-5),
+        (["precision=float64", "batch=37", "drop_last=false"], 1e-6),  # shares of unequal size
+        (["precision=float64", "norm=frozen", "optimizer=adam", "lr=0.001", "clip_norm=0.5"], 1e-6),
+    ],
+)
+def test_two_processes_equal_one(tmp_path, extra, tolerance):
+    assert train_in_two(CHANGES + extra, tmp_path / "two") == [0, 0]
+    assert not list(tmp_path.glob("error*"))
+    two = checkpoint.load(tmp_path / "two" / "last.pt")
+    one = alone(CHANGES + extra, tmp_path / "one")
+    compare(one, two, tolerance)
+    start = build(find_experiment("toy").recipe.override(CHANGES + extra)).network.state_dict()
+    assert any((start[name] - value).abs().max() > 0.003 for name, value in one["network"].items())  # it did train
+
+
+def test_two_processes_resume_after_a_kill(tmp_path):
+    changes = [*CHANGES, "norm=batch", "epochs=10"]
+    assert train_in_two(changes, tmp_path / "whole") == [0, 0]
+    assert train_in_two(changes, tmp_path / "killed", kill=True) == [-signal.SIGKILL] * 2
+    state = checkpoint.load(tmp_path / "killed" / "last.pt")
+    assert state["epoch"] + state["step"] > 0 and state["epoch"] < 9  # in the middle
+    assert train_in_two(changes, tmp_path / "killed") == [0, 0]
+    assert not list(tmp_path.glob("error*"))
+    whole, killed = (checkpoint.load(tmp_path / name / "last.pt")["network"] for name in ("whole", "killed"))
+    assert all(torch.equal(whole[name], killed[name]) for name in whole)
+    recipe = find_experiment("toy").recipe.override(changes)
+    with pytest.raises(CheckpointError, match="2 processes"):
+        fit(build(recipe), recipe, out=tmp_path / "whole", resume=True, progress=False)
+
+
+def test_a_nan_in_one_process_stops_both(tmp_path):
+    assert train_in_two(CHANGES, tmp_path / "two", fault="nan on process 1") == [0, 0]
+    for rank in (0, 1):
+        text = (tmp_path / f"error{rank}").read_text()
+        assert text.startswith("NonFiniteError: loss term 'main'") and "epoch 0, step 0" in text
+    assert not (tmp_path / "two" / "last.pt").exists()
+
+
+@pytest.mark.slow
+def test_torchrun_runs_the_same_recipe(tmp_path):
+    changes = [*CHANGES, "precision=float64", "epochs=1"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command += ["-m", "ask_lib.train", "run", "toy", "--device", "cpu", "--quiet", "--out", str(tmp_path / "two")]
+    done = subprocess.run([*command, *changes], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("test_accuracy") == 1  # one process speaks
+    compare(alone(changes, tmp_path / "one"), checkpoint.load(tmp_path / "two" / "last.pt"), 1e-6)

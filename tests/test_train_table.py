@@ -1,0 +1,119 @@
+import json
+import math
+
+import pytest
+
+from ask_lib.errors import ChoiceError
+from ask_lib.train import table as tables
+from ask_lib.train.__main__ import main
+from ask_lib.train.errors import CheckpointError
+from ask_lib.train.table import Row, Table, run_table, summarise
+
+QUICK = ("epochs=1", "count=60", "test_count=12")
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    rows = {"plain": Row("toy", QUICK), "depth": Row("toy", (*QUICK, "modality=depth"))}
+    monkeypatch.setitem(tables.TABLES, "small", Table("A small one", rows, (0, 1)))
+    done = []
+    real = tables.run
+    monkeypatch.setattr(tables, "run", lambda recipe, **given: (done.append(recipe), real(recipe, **given))[1])
+    given = {"results": tmp_path / "results", "runs": tmp_path / "runs", "progress": False, "command": "make it"}
+    return given, done
+
+
+def test_a_table_holds_its_numbers_and_what_they_stand_on(small):
+    given, done = small
+    content = run_table("small", **given)
+    assert json.loads((given["results"] / "small.json").read_text()) == content
+    assert len(done) == 4 and list(content["rows"]) == ["plain", "depth"] and content["seeds"] == [0, 1]
+    assert content["command"] == "make it" and content["data_versions"] == ["toy-1"] and content["commits"]
+    assert content["environment"]["device"] == "cpu" and content["environment"]["torch"]
+    row = content["rows"]["depth"]
+    assert row["recipe"]["modality"] == "depth" and "seed" not in row["recipe"]
+    values = [row["runs"][seed]["numbers"]["test_accuracy"] for seed in ("0", "1")]
+    summary = row["summary"]["test_accuracy"]
+    assert summary["mean"] == pytest.approx(sum(values) / 2) and summary["n"] == 2
+
+
+def test_only_what_is_missing_is_trained(small):
+    given, done = small
+    first = run_table("small", seeds=[0], **given)
+    assert len(done) == 2
+    second = run_table("small", **given)
+    assert len(done) == 4  # the two of seed 1
+    assert second["rows"]["plain"]["runs"]["0"] == first["rows"]["plain"]["runs"]["0"]
+    run_table("small", **given)
+    assert len(done) == 4
+    (given["results"] / "small.json").unlink()  # finished runs are read from their folders
+    assert run_table("small", **given)["rows"].keys() == second["rows"].keys() and len(done) == 4
+
+
+def test_a_changed_recipe_is_trained_again_and_never_mixed(small, monkeypatch):
+    given, done = small
+    run_table("small", **given)
+    rows = {"plain": Row("toy", (*QUICK, "lr=0.5"))}
+    monkeypatch.setitem(tables.TABLES, "small", Table("A small one", rows, (0,)))
+    content = run_table("small", **given)
+    assert len(done) == 5 and list(content["rows"]) == ["plain"]
+    assert list(content["rows"]["plain"]["runs"]) == ["0"] and content["rows"]["plain"]["recipe"]["lr"] == 0.5
+
+
+def test_a_run_that_stopped_goes_on(small, monkeypatch):
+    given, done = small
+    real = tables.run
+
+    def stops(recipe, **rest):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        return real(recipe, **rest)
+
+    monkeypatch.setattr(tables, "run", stops)
+    with pytest.raises(KeyboardInterrupt):
+        run_table("small", **given)
+    assert list(json.loads((given["results"] / "small.json").read_text())["rows"]) == ["plain"]
+    monkeypatch.setattr(tables, "run", real)
+    assert list(run_table("small", **given)["rows"]) == ["plain", "depth"] and len(done) == 4
+
+
+def test_the_interval_against_the_formula():
+    values = [0.6, 0.7, 0.65]
+    found = summarise(values)
+    std = math.sqrt(sum((v - 0.65) ** 2 for v in values) / 2)
+    assert found["std"] == pytest.approx(std) and found["mean"] == pytest.approx(0.65)
+    assert found["high"] - found["mean"] == pytest.approx(4.302652729911275 * std / math.sqrt(3))  # t(0.975, 2)
+    assert summarise([0.5]) == {"n": 1, "mean": 0.5, "std": None, "low": None, "high": None}
+
+
+def test_a_broken_table_is_not_overwritten(small):
+    given, _ = small
+    given["results"].mkdir()
+    (given["results"] / "small.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"small\.json"):
+        run_table("small", **given)
+
+
+def test_unknown_tables(small):
+    with pytest.raises(ChoiceError, match="Did you mean 'small'"):
+        run_table("smal", **small[0])
+
+
+def test_the_command_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "toy", "--out", "a", "--quiet", "--device", "cpu", *QUICK]) == 0
+    assert "test_mean_class_accuracy" in json.loads(capsys.readouterr().out)
+    result = json.loads((tmp_path / "a" / "result.json").read_text())
+    assert result["command"].startswith("python -m ask_lib.train run toy --out a") and result["recipe"]["epochs"] == 1
+    assert main(["run", "toy", "--out", "a", "--quiet", *QUICK]) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert main(["run", "toy", "--out", "b", "lrr=1"]) == 2
+    assert "Did you mean 'lr'" in capsys.readouterr().err
+    assert main(["table", "toy", "epochs=1"]) == 2
+    assert "--results" in capsys.readouterr().err
+    assert main(["show", "toy", "lr=0.25"]) == 0
+    assert json.loads(capsys.readouterr().out)["recipe"]["lr"] == 0.25
+    with pytest.raises(SystemExit) as stop:
+        main(["--help"])
+    shown = capsys.readouterr().out
+    assert stop.value.code == 0 and "toy " in shown and "rooms_scene" in shown and "tables:" in shown

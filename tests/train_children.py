@@ -1,0 +1,117 @@
+"""What the loop's tests run in processes of their own, to be killed or joined."""
+
+import multiprocessing
+import os
+import random
+import socket
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from ask_lib.errors import AskError
+from ask_lib.train.__main__ import main
+from ask_lib.train.augment import Augment
+from ask_lib.train.data import split
+from ask_lib.train.distributed import join
+from ask_lib.train.loop import Task, fit
+from ask_lib.train.recipe import Recipe
+from ask_lib.train.recipes import find_experiment
+from ask_lib.train.run import build
+from ask_lib.train.schedule import Schedule
+from ask_lib.train.toy import SPECS, shapes
+
+# The server imports torch once (its optimisers import the compiler, the slowest part); a child is then a quick fork.
+spawner = multiprocessing.get_context("forkserver")
+spawner.set_forkserver_preload(["ask_lib.train.table", "torch._dynamo", "train_children"])
+
+RESTLESS = Recipe(
+    epochs=4,
+    batch=16,
+    lr=0.02,
+    schedule=Schedule(warmup=1),
+    augment=Augment(flip=0.5, shift=0.1, erase=0.5, erase_fill="noise"),
+    drop_last=False,
+)
+
+
+def restless_task() -> Task:
+    """A task that draws from every generator there is, with batch norm and dropout."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.3), nn.AdaptiveAvgPool2d(3), nn.Flatten()
+    )
+    network.append(nn.Linear(72, 3))
+    train, validation = split(shapes(250, classes=3), 0.2)
+
+    def step(network, batch, generator):
+        x = batch.inputs["rgb"]
+        own = torch.rand(len(x), generator=generator, device=x.device)
+        scale = 1 + 0.1 * (own + torch.rand(len(x)) + random.random() + np.random.rand())  # noqa: NPY002
+        logits = network(x * scale[:, None, None, None].to(x))
+        return {"main": functional.cross_entropy(logits, batch.labels), "size": logits.square().mean()}
+
+    return Task(
+        network=network,
+        step=step,
+        predict=lambda network, inputs: network(inputs["rgb"]),
+        num_classes=3,
+        train=train,
+        validation=validation,
+        specs={"rgb": SPECS["rgb"]},
+        weights={"size": 0.01},
+    )
+
+
+def train_restless(out: Path, optimizer: str) -> None:
+    torch.set_num_threads(1)
+    recipe = replace(RESTLESS, optimizer=optimizer)
+    fit(restless_task(), recipe, out=out, resume=True, progress=False, save_every=1, sync_every=3)
+
+
+def command_line(words: list[str]) -> None:
+    torch.set_num_threads(1)
+    main(words)
+
+
+def one_of_two(rank: int, port: int, changes: list[str], out: Path, fault: str) -> None:
+    """One of two gloo processes that train ``toy``; an error's text goes to a file."""
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    recipe = find_experiment("toy").recipe.override(changes)
+    with join("cpu") as process:
+        task = build(recipe)
+        if fault == "nan on process 1" and rank == 1:
+            task = replace(task, step=spoilt(task.step))
+        try:
+            fit(task, recipe, out=out, resume=True, process=process, progress=False, save_every=2)
+        except AskError as error:
+            (out.parent / f"error{rank}").write_text(f"{type(error).__name__}: {error}")
+
+
+def spoilt(step):
+    return lambda *given: {"main": step(*given)["main"] * float("nan")}
+
+
+def train_in_two(changes: list[str], out: Path, fault: str = "", kill: bool = False) -> list[int | None]:
+    """Train ``toy`` in two processes, killed after their first checkpoint if so wished; returns their exit codes."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    arguments = [(rank, port, changes, out, fault) for rank in (0, 1)]
+    children = [spawner.Process(target=one_of_two, args=given) for given in arguments]
+    for child in children:
+        child.start()
+    if kill:
+        while not (out / "last.pt").exists() and children[0].is_alive():
+            time.sleep(0.002)
+        for child in children:
+            child.kill()
+    for child in children:
+        child.join(60)
+    return [child.exitcode for child in children]
