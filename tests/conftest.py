@@ -17,6 +17,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[REALDATA] = Counter()
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the GPU tests where there is no GPU: they are no gap of this machine's run."""
+    import torch
+
+    if torch.cuda.is_available():
+        return
+    gpu = [item for item in items if item.get_closest_marker("gpu")]
+    items[:] = [item for item in items if item not in gpu]
+    config.hook.pytest_deselected(items=gpu)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  # type: ignore[no-untyped-def]
     report = yield

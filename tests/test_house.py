@@ -26,12 +26,13 @@ ARROWS = {
     "errors": set(),
     "checks": {"errors"},
     "reproduce": {"errors", "checks"},
+    "files": {"errors", "checks"},
     "methods": {"errors", "checks"},
-    "data": {"errors", "checks", "reproduce", "methods"},
-    "models": {"errors", "checks", "reproduce", "methods", "data.download"},
-    "evaluate": {"errors", "checks", "reproduce", "methods"},
-    "train": {"errors", "checks", "reproduce", "methods", "data", "models", "evaluate"},
-    "show": {"errors", "checks", "methods"},
+    "data": {"errors", "checks", "reproduce", "files", "methods"},
+    "models": {"errors", "checks", "reproduce", "files", "methods", "data.download"},
+    "evaluate": {"errors", "checks", "reproduce", "files", "methods"},
+    "train": {"errors", "checks", "reproduce", "files", "methods", "data", "models", "evaluate"},
+    "show": {"errors", "checks", "files", "methods"},
 }
 
 

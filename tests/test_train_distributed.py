@@ -4,13 +4,13 @@ import sys
 
 import pytest
 import torch
-from train_children import train_in_two
 
 from ask_lib.train import checkpoint
 from ask_lib.train.errors import CheckpointError
 from ask_lib.train.loop import fit
 from ask_lib.train.recipes import find_experiment
 from ask_lib.train.run import build
+from tests.train_children import train_in_two
 
 CHANGES = ["epochs=3", "count=200", "optimizer=sgd", "lr=0.05", "augment.erase=0.5", "augment.erase_fill=noise"]
 

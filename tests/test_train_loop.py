@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
-from train_children import RESTLESS, restless_task
 
 from ask_lib.errors import ChoiceError, RangeError, ShapeError
 from ask_lib.train.augment import Augment
@@ -17,6 +16,7 @@ from ask_lib.train.recipe import Recipe
 from ask_lib.train.recipes import classification_step, find_experiment
 from ask_lib.train.run import build, run
 from ask_lib.train.schedule import Schedule
+from tests.train_children import RESTLESS, restless_task
 
 ALONE = Process(torch.device("cpu"))
 

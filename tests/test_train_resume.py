@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from train_children import RESTLESS, command_line, restless_task, spawner, train_restless
 
 from ask_lib.train import checkpoint
 from ask_lib.train.__main__ import main
@@ -14,6 +13,7 @@ from ask_lib.train.errors import CheckpointError
 from ask_lib.train.loop import fit
 from ask_lib.train.recipes import find_experiment
 from ask_lib.train.run import build
+from tests.train_children import RESTLESS, command_line, restless_task, spawner, train_restless
 
 
 def same(one, two, where=""):

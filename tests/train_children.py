@@ -27,7 +27,7 @@ from ask_lib.train.toy import SPECS, shapes
 
 # The server imports torch once (its optimisers import the compiler, the slowest part); a child is then a quick fork.
 spawner = multiprocessing.get_context("forkserver")
-spawner.set_forkserver_preload(["ask_lib.train.table", "torch._dynamo", "train_children"])
+spawner.set_forkserver_preload(["ask_lib.train.table", "torch._dynamo", "tests.train_children"])
 
 RESTLESS = Recipe(
     epochs=4,

@@ -6,14 +6,14 @@ import contextlib
 import errno
 import hashlib
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from ask_lib.files import atomic_path
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "_build"
@@ -79,17 +79,9 @@ def tree_bytes(folders: Iterable[Path], suffixes: tuple[str, ...] = ()) -> Itera
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Write a file so that an interruption leaves the old one or the new one, never a half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    """Write a text file so that an interruption leaves the old one or the new one, never a half."""
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:

@@ -11,10 +11,11 @@ import copy
 import hashlib
 import html
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from ask_lib.files import atomic_path
 
 EXPLORER = "ask_lib.show.explorer.Explorer"
 STATE = "application/vnd.jupyter.widget-state+json"
@@ -147,10 +148,8 @@ def _store(data: bytes, mime: str, asset_dir: Path) -> str:
     name = f"{hashlib.sha256(data).hexdigest()[:20]}.{mime.rpartition('/')[2]}"
     path = asset_dir / name
     if not path.exists():
-        asset_dir.mkdir(parents=True, exist_ok=True)
-        partial = asset_dir / f".{name}.{os.getpid()}.part"
-        partial.write_bytes(data)
-        partial.replace(path)  # a half-written file would keep its name for ever
+        with atomic_path(path) as partial:  # a half-written file would keep its name for ever
+            partial.write_bytes(data)
     return name
 
 

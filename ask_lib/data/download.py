@@ -6,7 +6,6 @@ Networks and data sets may not import each other; this file is the exception: it
 from __future__ import annotations
 
 import errno
-import hashlib
 import http.client
 import importlib.util
 import lzma
@@ -29,6 +28,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 from ask_lib.errors import DownloadError
+from ask_lib.files import sha256 as file_sha256
 
 CHUNK = 1 << 18
 RETRIES = 4
@@ -135,12 +135,7 @@ def _is_there(path: Path, wanted: str | None) -> bool:
 
 
 def _matches(path: Path, wanted: str | None) -> bool:
-    return wanted is None or _digest(path).startswith(wanted)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return wanted is None or file_sha256(path).startswith(wanted)
 
 
 @contextmanager
@@ -211,7 +206,7 @@ def _fetch_verified(url: str, path: Path, wanted: str | None, progress: bool, re
             _tag_file(part).unlink(missing_ok=True)
             part.replace(path)
             return
-        got = _digest(part)[: max(8, len(wanted or ""))]
+        got = file_sha256(part)[: max(8, len(wanted or ""))]
         part.unlink()
         _tag_file(part).unlink(missing_ok=True)
         if not continued:  # else the old beginning may be at fault, not the server

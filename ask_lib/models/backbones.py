@@ -18,6 +18,7 @@ from torch import nn
 
 from ask_lib.checks import check_choice
 from ask_lib.errors import ChoiceError, LayerNotFoundError, WeightsError
+from ask_lib.files import sha256
 from ask_lib.models import weights as files
 from ask_lib.models.features import default_layers
 
@@ -259,7 +260,7 @@ def _is_path(weights: str) -> bool:
 
 
 def _from_file(path: Path, text: str | None) -> _Source:
-    return _Source(path, text or f"file {path.name} (sha256 {files.file_digest(path)[:8]})")
+    return _Source(path, text or f"file {path.name} (sha256 {sha256(path)[:8]})")
 
 
 def _from_torchvision(name: str, recipe: Recipe, weights: str) -> _Source:

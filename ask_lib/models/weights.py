@@ -5,7 +5,6 @@ Networks and data may not import each other; the one exception is that this file
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import re
 from collections.abc import Iterable, Mapping
@@ -17,6 +16,7 @@ from torch import nn
 
 from ask_lib.data.download import download
 from ask_lib.errors import WeightsError
+from ask_lib.files import sha256
 
 State = dict[str, torch.Tensor]
 
@@ -84,12 +84,6 @@ def head_key(network: nn.Module) -> str:
     return [key for key, tensor in network.state_dict().items() if key.endswith("weight") and tensor.ndim > 1][-1]
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def hub_folder() -> Path:
     """Where torch hub keeps its checkpoints; not created here."""
     return Path(torch.hub.get_dir()) / "checkpoints"
@@ -106,7 +100,7 @@ def fetch_torchvision(url: str, *, only_cached: bool = False) -> Path:
     found = HASH_IN_NAME.search(path.name)
     wanted = found.group(1) if found else None
     if path.is_file():
-        if wanted and not file_digest(path).startswith(wanted):
+        if wanted and not sha256(path).startswith(wanted):
             raise WeightsError(f"weights: {path} is damaged (its SHA-256 does not begin with {wanted}). Delete it.")
         return path
     if only_cached:

@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ask_lib.errors import ShapeError
+from ask_lib.files import atomic_path
 
 BLUE, ORANGE, GREEN, SKY, PINK = "#0072B2", "#E69F00", "#009E73", "#56B4E9", "#CC79A7"
 Extent = tuple[float, float, float, float]
@@ -168,12 +169,10 @@ def dots(axes: Axes, names: Sequence[str], values: np.ndarray, *, label: str, ti
 
 def save_atomic(drawn: Figure, path: Path) -> None:
     """Write a figure to a file by way of a temporary name, and close it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.part{path.suffix}")
-    metadata = {"Date": None} if path.suffix == ".svg" else None
-    drawn.savefig(partial, metadata=metadata)
+    kind = path.suffix.removeprefix(".")
+    with atomic_path(path) as partial:
+        drawn.savefig(partial, format=kind, metadata={"Date": None} if kind == "svg" else None)
     plt.close(drawn)
-    partial.replace(path)
 
 
 def _bare(axes: Axes, title: str) -> Axes:
