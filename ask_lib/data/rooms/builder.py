@@ -6,13 +6,12 @@ import math
 from dataclasses import dataclass
 
 from ask_lib.data.rooms.draws import Draws
-from ask_lib.data.rooms.furniture.design import Design
+from ask_lib.data.rooms.furniture.design import Bounds, Design
 from ask_lib.data.rooms.materials import Palette
-from ask_lib.data.rooms.parts import FRUSTUM, Part, Vector, moved
-
-Bounds = tuple[float, float, float, float, float, float]
+from ask_lib.data.rooms.parts import Part, Vector, moved
 
 KEY, DISTRACTOR, FIXTURE = "key", "distractor", "fixture"
+THIN = 0.015
 WALL_YAWS = {"back": math.pi, "front": 0.0, "left": -math.pi / 2, "right": math.pi / 2}
 
 
@@ -80,18 +79,13 @@ class Thing:
         return (b[0] + b[3]) / 2, (b[1] + b[4]) / 2, (b[2] + b[5]) / 2
 
 
-def bounds_of(parts: tuple[Part, ...]) -> Bounds:
-    """Axis-parallel bounds of turned parts."""
-    low, high = [math.inf] * 3, [-math.inf] * 3
-    for part in parts:
-        half = part.half
-        if part.kind == FRUSTUM and part.extra > 1:
-            half = (half[0] * part.extra, half[1] * part.extra, half[2])
-        for axis in range(3):
-            reach = sum(abs(r) * h for r, h in zip(part.rotation[axis], half, strict=True))
-            low[axis] = min(low[axis], part.centre[axis] - reach)
-            high[axis] = max(high[axis], part.centre[axis] + reach)
-    return low[0], low[1], low[2], high[0], high[1], high[2]
+def _moved_bounds(bounds: Bounds, place: Vector, yaw: float) -> Bounds:
+    """Bounds of turned bounds; prints on walls get a thickness, so that no two of them share a place."""
+    c, s = math.cos(yaw), math.sin(yaw)
+    x, y, hx, hy = (bounds[0] + bounds[3]) / 2, (bounds[1] + bounds[4]) / 2, bounds[3] - bounds[0], bounds[4] - bounds[1]
+    mx, my = place[0] + c * x - s * y, place[1] + s * x + c * y
+    rx, ry = (abs(c) * hx + abs(s) * hy) / 2 + THIN, (abs(s) * hx + abs(c) * hy) / 2 + THIN
+    return mx - rx, my - ry, place[2] + bounds[2], mx + rx, my + ry, place[2] + bounds[5]
 
 
 def overlap(first: Bounds, second: Bounds, slack: float) -> bool:
@@ -137,10 +131,10 @@ class Builder:
         Returns:
             The placed thing, or None if it does not fit.
         """
-        parts = tuple(moved(part, place, yaw) for part in made.parts)
-        bounds = bounds_of(parts)
+        bounds = _moved_bounds(made.bounds, place, yaw)
         if not self._inside(bounds) or (parent < 0 and self._meets(bounds, slack)):
             return None
+        parts = tuple(moved(part, place, yaw) for part in made.parts)
         thing = Thing(made, role, place, yaw, parts, bounds, parent)
         self.things.append(thing)
         return thing
@@ -251,7 +245,7 @@ class Builder:
         return self.camera.sees((place[0], place[1], place[2] + height), margin)
 
     def _inside(self, bounds: Bounds) -> bool:
-        w, d, h = (self.size[0] / 2 + 0.01, self.size[1] / 2 + 0.01, self.size[2])
+        w, d, h = (self.size[0] / 2 + 2 * THIN, self.size[1] / 2 + 2 * THIN, self.size[2])
         sides = bounds[0] >= -w and bounds[3] <= w and bounds[1] >= -d and bounds[4] <= d
         return sides and bounds[5] <= h
 

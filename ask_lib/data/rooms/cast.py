@@ -8,7 +8,7 @@ lights' shadow maps: they differ in how pixels and directions go together (``Pin
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -27,15 +27,16 @@ class View(Protocol):
 
     scene: torch.Tensor
     place: torch.Tensor
+    axes: torch.Tensor
     height: int
     width: int
 
     def project(self, view: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Pixel coordinates ``x, y`` of points ``(..., 3)``, and whether each lies where that is defined."""
+        """Pixel coordinates ``x, y`` of points ``(N, K, 3)``, and whether each lies where that is defined."""
         ...
 
-    def directions(self, view: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Ray directions ``(N, 3)`` through the middles of pixels ``x, y`` of each one's view."""
+    def weights(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | float]:
+        """The ray through the middle of pixel ``x, y`` as a mixture of the view's three ``axes``."""
         ...
 
 
@@ -50,6 +51,7 @@ class Pinhole:
         focal: ``(V,)`` in pixels.
         height: Of the picture.
         width: Of the picture.
+        axes: ``(V, 3, 3)`` as columns, scaled so that distance along a ray is depth along the camera's axis.
     """
 
     scene: torch.Tensor
@@ -58,24 +60,24 @@ class Pinhole:
     focal: torch.Tensor
     height: int
     width: int
+    axes: torch.Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        per_pixel = 1 / self.focal
+        self.axes = self.rotation * torch.stack([per_pixel, per_pixel, torch.ones_like(per_pixel)], 1)[:, None]
 
     def project(self, view: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """See ``View``; undefined behind the camera."""
-        local = torch.einsum("nki,nij->nkj", points - self.place[view][:, None], self.rotation[view])
+        """See ``View``; points behind the camera are pushed to the picture's border or beyond."""
+        local = torch.bmm(points - self.place[view][:, None], self.rotation[view])
         ahead = local[..., 2]
-        safe = ahead.clamp_min(NEAR)
-        focal = self.focal[view][:, None]
-        x = local[..., 0] / safe * focal + self.width / 2 - 0.5
-        y = local[..., 1] / safe * focal + self.height / 2 - 0.5
+        scale = self.focal[view][:, None] / ahead.clamp_min(NEAR)
+        x = local[..., 0] * scale + (self.width / 2 - 0.5)
+        y = local[..., 1] * scale + (self.height / 2 - 0.5)
         return x, y, ahead > NEAR
 
-    def directions(self, view: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """See ``View``; scaled so that distance along the ray is depth along the axis."""
-        focal = self.focal[view]
-        right = (x - (self.width / 2 - 0.5)) / focal
-        down = (y - (self.height / 2 - 0.5)) / focal
-        axes = self.rotation.reshape(-1, 9).T[:, view]  # (9, N)
-        return torch.stack([axes[i] * right + axes[i + 1] * down + axes[i + 2] for i in (0, 3, 6)], 1)
+    def weights(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | float]:
+        """See ``View``."""
+        return x - (self.width / 2 - 0.5), y - (self.height / 2 - 0.5), 1.0
 
 
 @dataclass
@@ -85,33 +87,75 @@ class Hemisphere:
     Attributes:
         scene: ``(V,)`` scene of each view.
         place: ``(V, 3)``.
-        rotation: ``(V, 3, 3)``, light axes (z along the normal) to the room's.
+        axes: ``(V, 3, 3)`` as columns, the third along the light's normal.
         height: Of the shadow map.
         width: The same.
     """
 
     scene: torch.Tensor
     place: torch.Tensor
-    rotation: torch.Tensor
+    axes: torch.Tensor
     height: int
     width: int
 
     def project(self, view: torch.Tensor, points: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """See ``View``; poor for what lies behind the light."""
-        local = torch.einsum("nki,nij->nkj", points - self.place[view][:, None], self.rotation[view])
-        length = local.norm(dim=-1).clamp_min(1e-6)
-        ahead = local[..., 2] / length
-        scale = 0.5 * self.width / ((1 + ahead).clamp_min(0.4) * length)
+        local = torch.bmm(points - self.place[view][:, None], self.axes[view])
+        x, y, z = local.unbind(-1)
+        length = (x * x + y * y + z * z).sqrt().clamp_min(1e-6)
+        scale = 0.5 * self.width / torch.maximum(length + z, 0.4 * length)
         middle = self.width / 2 - 0.5
-        return local[..., 0] * scale + middle, local[..., 1] * scale + middle, ahead > -0.6
+        return x * scale + middle, y * scale + middle, z > -0.6 * length
 
-    def directions(self, view: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """See ``View``; of unit length."""
+    def weights(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | float]:
+        """See ``View``; rays are of unit length."""
         u, v = (x - (self.width / 2 - 0.5)) * (2 / self.width), (y - (self.width / 2 - 0.5)) * (2 / self.width)
         square = u * u + v * v
-        across, ahead = 2 / (1 + square), (1 - square) / (1 + square)
-        axes = self.rotation.reshape(-1, 9).T[:, view]
-        return torch.stack([(axes[i] * u + axes[i + 1] * v) * across + axes[i + 2] * ahead for i in (0, 3, 6)], 1)
+        across = 2 / (1 + square)
+        return u * across, v * across, across - 1
+
+
+def dot(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Inner products of vectors stored ``(3, N)``; a loop over N in memory order, unlike a sum over an axis."""
+    return first[0] * second[0] + first[1] * second[1] + first[2] * second[2]
+
+
+def longest(vectors: torch.Tensor) -> torch.Tensor:
+    """Axis of the largest component of vectors ``(3, N)``; several times faster than ``argmax``."""
+    x, y, z = vectors.abs()
+    return torch.where((x >= y) & (x >= z), 0, torch.where(y >= z, 1, 2))
+
+
+def unit(vectors: torch.Tensor) -> torch.Tensor:
+    """Vectors ``(3, N)`` scaled to length one."""
+    return vectors * dot(vectors, vectors).clamp_min(1e-12).rsqrt()
+
+
+def turned(matrices: torch.Tensor, vectors: torch.Tensor, *, back: bool = False) -> torch.Tensor:
+    """Vectors ``(3, N)`` through matrices ``(9, N)`` stored by rows, or through their transposes."""
+    m = matrices.reshape(3, 3, -1)
+    return torch.stack([dot(m[:, i] if back else m[i], vectors) for i in range(3)])
+
+
+def rays(view: View, which: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Directions ``(3, N)`` through pixels ``x, y`` of views ``which``."""
+    p, q, r = view.weights(x.float(), y.float())
+    axes = columns(view.axes.reshape(-1, 9), which)
+    return torch.stack([axes[i] * p + axes[i + 1] * q + axes[i + 2] * r for i in (0, 3, 6)])
+
+
+def columns(table: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+    """Rows of a table as columns ``(C, N)``; a single row is broadcast, which spares the copy."""
+    return table.T if len(table) == 1 else table.T.contiguous().index_select(1, which)
+
+
+def pixel_grid(view: View) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """View, x and y of every pixel of every view, flat."""
+    device, pixels = view.place.device, view.height * view.width
+    flat = torch.arange(pixels, device=device)
+    count = len(view.scene)
+    which = torch.arange(count, device=device).repeat_interleave(pixels)
+    return which, (flat % view.width).repeat(count), (flat // view.width).repeat(count)
 
 
 @dataclass
@@ -127,29 +171,25 @@ class Hits:
     shape: torch.Tensor
 
 
-def cast(shapes: Shapes, view: View) -> Hits:
+def cast(shapes: Shapes, view: View, wanted: torch.Tensor | None = None) -> Hits:
     """The nearest shape of every pixel.
 
     Args:
         shapes: The batch.
         view: The eyes.
+        wanted: ``(V, H, W)`` bool, the pixels to solve; all by default. Elsewhere the room's bare sides are given.
 
     Returns:
         Distance and shape of each pixel; no pixel is without, since rooms are closed.
     """
-    pixels = view.height * view.width
-    views = torch.arange(len(view.scene), device=view.place.device)
-    which = views.repeat_interleave(pixels)
-    flat = torch.arange(pixels, device=which.device).repeat(len(views))
-    way = view.directions(which, (flat % view.width).float(), (flat // view.width).float())
-    nearest = _packed(*_room(shapes, view, which, way))
-    chosen = torch.ones_like(shapes.shadow)
-    for pixel, shape, distance in _solve(shapes, view, chosen):
+    which, x, y = pixel_grid(view)
+    nearest = _packed(*_room(shapes, view, which, rays(view, which, x, y)))
+    for pixel, shape, distance in _solve(shapes, view, torch.ones_like(shapes.shadow), wanted):
         nearest.scatter_reduce_(0, pixel, _packed(distance, shape), "amin")
     shape = nearest & 0xFFFFFFFF
     distance = (nearest >> 32).to(torch.int32).view(torch.float32)
     distance = torch.where(shapes.kind[shape] == SHEET, distance + SHEET_LIFT, distance)
-    size = (len(views), view.height, view.width)
+    size = (len(view.scene), view.height, view.width)
     return Hits(distance.reshape(size), shape.reshape(size))
 
 
@@ -171,20 +211,20 @@ def _room(
     shapes: Shapes, view: View, which: torch.Tensor, way: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Distance to the sides of the room from inside, and which side."""
-    half = shapes.size / 2
-    low = torch.stack([-half[:, 0], -half[:, 1], torch.zeros_like(half[:, 2])], 1)
-    high = torch.stack([half[:, 0], half[:, 1], shapes.size[:, 2]], 1)
-    scene = view.scene[which]
-    wall = torch.where(way > 0, high[scene], low[scene])
-    steps = (wall - view.place[which]) / torch.where(way.abs() < 1e-9, 1e-9, way)
-    steps = torch.where(way.abs() < 1e-9, FAR, steps)
-    distance, axis = steps.min(dim=1)
-    positive = torch.gather(way, 1, axis[:, None])[:, 0] > 0
-    return distance.clamp_min(0), shapes.first[scene] + 2 * axis + positive.long()
+    low = shapes.size * torch.tensor([-0.5, -0.5, 0.0], device=way.device)
+    high = shapes.size * torch.tensor([0.5, 0.5, 1.0], device=way.device)
+    table = torch.cat([low[view.scene], high[view.scene], view.place], 1)  # (V, 9)
+    row = columns(table, which)
+    positive = way > 0
+    steps = (torch.where(positive, row[3:6], row[0:3]) - row[6:9]) / _safe(way)
+    distance, axis = steps.min(dim=0)
+    up = torch.gather(positive, 0, axis[None])[0]
+    first = shapes.first[view.scene][which]
+    return distance.clamp_min(0), first + 2 * axis + up.long()
 
 
 def _solve(
-    shapes: Shapes, view: View, chosen: torch.Tensor
+    shapes: Shapes, view: View, chosen: torch.Tensor, wanted: torch.Tensor | None = None
 ) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """For each kind of shape: flat pixel, shape and distance of all hits."""
     hits = []
@@ -193,16 +233,19 @@ def _solve(
         view_of, shape_of = _pairs(shapes, view, members)
         if len(shape_of) == 0:
             continue
-        views, owner, x, y = _pixels(shapes, view, view_of, shape_of)
+        owner, x, y = _pixels(shapes, view, view_of, shape_of)
+        pixel = (view_of[owner] * view.height + y) * view.width + x
+        if wanted is not None:
+            kept = torch.nonzero(wanted.reshape(-1)[pixel])[:, 0]
+            owner, x, y, pixel = owner[kept], x[kept], y[kept], pixel[kept]
         if len(owner) == 0:
             continue
-        distance = solver(*_local_rays(shapes, view, view_of, shape_of, views, owner, x, y))
+        distance = solver(*_local_rays(shapes, view, view_of, shape_of, owner, x, y))
         met = torch.nonzero((distance > NEAR) & (distance < FAR))[:, 0]
-        pixel = (view_of[owner[met]] * view.height + y[met]) * view.width + x[met]
         distance = distance[met]
         if kind == SHEET:
             distance = (distance - SHEET_LIFT).clamp_min(NEAR)
-        hits.append((pixel, shape_of[owner[met]], distance))
+        hits.append((pixel[met], shape_of[owner[met]], distance))
     return hits
 
 
@@ -218,42 +261,42 @@ _LATTICE = torch.tensor([[i, j, k] for i in (-1, 0, 1) for j in (-1, 0, 1) for k
 
 def _pixels(
     shapes: Shapes, view: View, view_of: torch.Tensor, shape_of: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Every pixel of every pair's rectangle: view, pair, x, y."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Every pixel of every pair's rectangle: pair, x, y."""
     wide = torch.where(shapes.kind[shape_of] == FRUSTUM, shapes.extra[shape_of].clamp_min(1.0), 1.0)
     half = shapes.half[shape_of] * torch.stack([wide, wide, torch.ones_like(wide)], 1)
     corners = _LATTICE.to(half.device)[None] * half[:, None]  # (N, 27, 3)
-    corners = torch.einsum("nkj,nij->nki", corners, shapes.rotation[shape_of]) + shapes.centre[shape_of][:, None]
-    x, y, there = view.project(view_of, corners)
-    whole, none = ~there.all(dim=1), ~there.any(dim=1)
-    # Where a shape reaches behind the eye its rectangle is unknown: take the whole picture.
-    left = torch.where(whole, -1.0, x.amin(1) - 1).clamp(0, view.width).floor().long()
-    right = torch.where(whole, 1e6, x.amax(1) + 2).clamp(0, view.width).ceil().long()
-    top = torch.where(whole, -1.0, y.amin(1) - 1).clamp(0, view.height).floor().long()
-    bottom = torch.where(whole, 1e6, y.amax(1) + 2).clamp(0, view.height).ceil().long()
-    across = torch.where(none, 0, (right - left).clamp_min(0))
+    turn = shapes.rotation[shape_of].transpose(1, 2)
+    x, y, there = view.project(view_of, torch.bmm(corners, turn) + shapes.centre[shape_of][:, None])
+    left = (x.amin(1) - 1).clamp(0, view.width).floor().long()
+    right = (x.amax(1) + 2).clamp(0, view.width).ceil().long()
+    top = (y.amin(1) - 1).clamp(0, view.height).floor().long()
+    bottom = (y.amax(1) + 2).clamp(0, view.height).ceil().long()
+    across = torch.where(there.any(dim=1), (right - left).clamp_min(0), 0)
     count = across * (bottom - top).clamp_min(0)
     owner = torch.arange(len(count), device=count.device).repeat_interleave(count)
     start = count.cumsum(0) - count
     place = torch.arange(len(owner), device=count.device) - start[owner]
-    row = torch.div(place, across[owner], rounding_mode="floor")
-    return view_of[owner], owner, left[owner] + place - row * across[owner], top[owner] + row
+    across = across[owner]
+    row = torch.div(place, across, rounding_mode="floor")
+    return owner, left[owner] + place - row * across, top[owner] + row
 
 
 Ray = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def _local_rays(
-    shapes: Shapes, view: View, view_of: torch.Tensor, shape_of: torch.Tensor, views: torch.Tensor,
-    owner: torch.Tensor, x: torch.Tensor, y: torch.Tensor,
+    shapes: Shapes, view: View, view_of: torch.Tensor, shape_of: torch.Tensor, owner: torch.Tensor, x: torch.Tensor,
+    y: torch.Tensor,
 ) -> Ray:  # fmt: skip
     """Origin and direction of each ray in its shape's own axes, both ``(3, N)``, half sizes and extra."""
-    turn = shapes.rotation[shape_of]
-    start = torch.einsum("ni,nij->nj", view.place[view_of] - shapes.centre[shape_of], turn)
-    table = torch.cat([start, shapes.half[shape_of], shapes.extra[shape_of][:, None], turn.reshape(-1, 9)], 1)
-    row = table.T.contiguous()[:, owner]  # (16, N)
-    way = view.directions(views, x.float(), y.float()).T
-    local = torch.stack([row[7 + j] * way[0] + row[10 + j] * way[1] + row[13 + j] * way[2] for j in range(3)])
+    back = shapes.rotation[shape_of].transpose(1, 2)
+    start = torch.bmm(back, (view.place[view_of] - shapes.centre[shape_of])[..., None])[..., 0]
+    axes = torch.bmm(back, view.axes[view_of]).reshape(-1, 9)
+    table = torch.cat([start, shapes.half[shape_of], shapes.extra[shape_of][:, None], axes], 1)
+    row = table.T.contiguous().index_select(1, owner)  # (16, N)
+    p, q, r = view.weights(x.float(), y.float())
+    local = torch.stack([row[i] * p + row[i + 1] * q + row[i + 2] * r for i in (7, 10, 13)])
     return row[0:3], local, row[3:6], row[6]
 
 
@@ -279,11 +322,12 @@ def _round(start: torch.Tensor, way: torch.Tensor, half: torch.Tensor, extra: to
     chosen = torch.nonzero((enter < leave) & (leave > NEAR))[:, 0]
     start, way, inner, radius = start[:, chosen], way[:, chosen], (half - extra)[:, chosen], extra[chosen]
     distance, leave = enter[chosen].clamp_min(0), leave[chosen]
-    pace = way.norm(dim=0)
+    pace = dot(way, way).sqrt()
     gap = torch.zeros_like(distance)
     for _ in range(MARCH):
         beyond = (start + way * distance).abs() - inner
-        gap = beyond.clamp_min(0).norm(dim=0) + beyond.amax(0).clamp_max(0) - radius
+        outside = beyond.clamp_min(0)
+        gap = dot(outside, outside).sqrt() + beyond.amax(0).clamp_max(0) - radius
         distance = distance + gap / pace
     out[chosen] = torch.where((gap < 0.004) & (distance < leave + 1e-3), distance, FAR)
     return out
@@ -315,7 +359,7 @@ def _frustum(start: torch.Tensor, way: torch.Tensor, half: torch.Tensor, extra: 
 
 def _ball(start: torch.Tensor, way: torch.Tensor, half: torch.Tensor, extra: torch.Tensor) -> torch.Tensor:
     o, q = start / half, way / half
-    a, b, c = (q * q).sum(0), (o * q).sum(0), (o * o).sum(0) - 1
+    a, b, c = dot(q, q), dot(o, q), dot(o, o) - 1
     root = b * b - a * c
     return torch.where(root > 0, (-b - root.clamp_min(0).sqrt()) / a, FAR)
 
@@ -335,8 +379,8 @@ class Surface:
     """Where rays ended, flat over ``N`` samples.
 
     Attributes:
-        point: ``(N, 3)`` in the room's frame.
-        normal: ``(N, 3)``, unit, towards the eye.
+        point: ``(3, N)`` in the room's frame.
+        normal: ``(3, N)``, unit, outward.
         shape: ``(N,)``.
         uv: ``(4, N)``: metres from the face's middle, twice, and the same over the half sizes.
     """
@@ -347,56 +391,67 @@ class Surface:
     uv: torch.Tensor
 
 
-def surface(shapes: Shapes, point: torch.Tensor, shape: torch.Tensor, *, textured: bool = True) -> Surface:
-    """Normal and place on the texture at points ``(N, 3)`` on known shapes ``(N,)``."""
-    kind, half = shapes.kind[shape], shapes.half[shape]
-    turn = shapes.rotation[shape]
-    local = torch.einsum("ni,nij->nj", point - shapes.centre[shape], turn)
-    normal = _normals(kind, local, half, shapes.extra[shape])
+def surface(shapes: Shapes, point: torch.Tensor, shape: torch.Tensor) -> Surface:
+    """Normals and places on the texture at points ``(3, N)`` on known shapes ``(N,)``."""
+    table = torch.cat([shapes.centre, shapes.half, shapes.extra[:, None], shapes.rotation.reshape(-1, 9)], 1)
+    row = table.T.contiguous().index_select(1, shape)  # (16, N)
+    kind, half = shapes.kind[shape], row[3:6]
+    local = turned(row[7:16], point - row[0:3], back=True)
+    normal = _normals(kind, local, half, row[6])
     side = kind < 0
     number = (shape - shapes.first[shapes.scene[shape]]).clamp(0, SIDES - 1)
-    inward = torch.tensor(_INWARD, device=point.device)[number]
-    normal = torch.where(side[:, None], inward, normal)
-    uv = _place_on_face(kind, local, half, normal) if textured else local.new_zeros(4, 0)
-    world = torch.where(side[:, None], normal, torch.einsum("nj,nij->ni", normal, turn))
-    return Surface(point, world, shape, uv)
+    inward = torch.tensor(_INWARD, device=point.device).T[:, number]
+    normal = torch.where(side, inward, normal)
+    uv = _place_on_face(kind, local, half, normal)
+    return Surface(point, torch.where(side, normal, turned(row[7:16], normal)), shape, uv)
 
 
 _INWARD = ((1.0, 0, 0), (-1.0, 0, 0), (0, 1.0, 0), (0, -1.0, 0), (0, 0, 1.0), (0, 0, -1.0))
 
 
 def _normals(kind: torch.Tensor, local: torch.Tensor, half: torch.Tensor, extra: torch.Tensor) -> torch.Tensor:
-    """Outward normals in the shapes' own axes, ``(N, 3)``."""
+    """Outward normals in the shapes' own axes, ``(3, N)``."""
     scaled = local / half.clamp_min(1e-6)
     sign = torch.where(local < 0, -1.0, 1.0)
-    face = torch.nn.functional.one_hot(scaled.abs().argmax(1), 3).to(local.dtype) * sign
-    beyond = (local.abs() - (half - extra[:, None])).clamp_min(0) * sign
-    rounded = torch.where(beyond.norm(dim=1, keepdim=True) > 1e-6, beyond, face)
+    widest = longest(scaled)
+    normal = torch.stack([(widest == axis) * sign[axis] for axis in range(3)])
+    for number, outward in ((ROUND, _round_normal), (FRUSTUM, _frustum_normal), (BALL, _ball_normal)):
+        chosen = torch.nonzero(kind == number)[:, 0]
+        if len(chosen):
+            normal[:, chosen] = outward(local[:, chosen], half[:, chosen], extra[chosen], normal[:, chosen])
+    normal[:, kind == SHEET] = normal.new_tensor([[0.0], [1.0], [0.0]])
+    return normal
+
+
+def _round_normal(local: torch.Tensor, half: torch.Tensor, extra: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
+    beyond = (local.abs() - (half - extra)).clamp_min(0) * torch.where(local < 0, -1.0, 1.0)
+    return unit(torch.where(dot(beyond, beyond) > 1e-12, beyond, face))
+
+
+def _frustum_normal(local: torch.Tensor, half: torch.Tensor, extra: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
+    x, y, z = local / half
     slope = (extra - 1) / 2
-    radius = (1 + extra) / 2 + slope * scaled[:, 2]
-    cone = torch.stack([scaled[:, 0] / half[:, 0], scaled[:, 1] / half[:, 1], -slope * radius / half[:, 2]], 1)
-    cap = torch.stack([torch.zeros_like(slope), torch.zeros_like(slope), sign[:, 2]], 1)
-    on_cap = (scaled[:, 2].abs() > 0.9995) & (scaled[:, 0] ** 2 + scaled[:, 1] ** 2 < 0.9985 * radius**2)
-    cone = torch.where(on_cap[:, None], cap, cone)
-    ball = scaled / half.clamp_min(1e-6)
-    up = torch.tensor([0.0, 1.0, 0.0], device=local.device).expand_as(local)
-    normal = face
-    for number, other in ((ROUND, rounded), (FRUSTUM, cone), (BALL, ball), (SHEET, up)):
-        normal = torch.where((kind == number)[:, None], other, normal)
-    return torch.nn.functional.normalize(normal, dim=1)
+    radius = (1 + extra) / 2 + slope * z
+    on_cap = (z.abs() > 0.9995) & (x * x + y * y < 0.9985 * radius**2)
+    side = unit(torch.stack([x / half[0], y / half[1], -slope * radius / half[2]]))
+    cap = torch.stack([torch.zeros_like(z), torch.zeros_like(z), torch.where(z < 0, -1.0, 1.0)])
+    return torch.where(on_cap, cap, side)
+
+
+def _ball_normal(local: torch.Tensor, half: torch.Tensor, extra: torch.Tensor, face: torch.Tensor) -> torch.Tensor:
+    return unit(local / (half * half))
 
 
 def _place_on_face(
     kind: torch.Tensor, local: torch.Tensor, half: torch.Tensor, normal: torch.Tensor
 ) -> torch.Tensor:
-    """Texture places ``(4, N)``: along the longer side of flat furniture first, so that wood grain follows it."""
-    axis = normal.abs().argmax(1)
-    first = torch.where(axis == 0, 1, 0)
-    second = torch.where(axis == 2, 1, 2)
-    pick = lambda values, at: torch.gather(values, 1, at[:, None])[:, 0]  # noqa: E731 - two uses, one line
-    u, v, hu, hv = pick(local, first), pick(local, second), pick(half, first), pick(half, second)
+    """Texture places ``(4, N)``: along the longer side of boxes first, so that wood grain follows it."""
+    axis = longest(normal)
+    u, hu = torch.where(axis == 0, local[1], local[0]), torch.where(axis == 0, half[1], half[0])
+    v, hv = torch.where(axis == 2, local[1], local[2]), torch.where(axis == 2, half[1], half[2])
     swap = (kind == BOX) & (hv > hu)
-    u, v, hu, hv = torch.where(swap, v, u), torch.where(swap, u, v), torch.where(swap, hv, hu), torch.where(swap, hu, hv)
-    turned = (kind == FRUSTUM) & (axis != 2)
-    u = torch.where(turned, torch.atan2(local[:, 1], local[:, 0]) * half[:, 0], u)
+    u, v = torch.where(swap, v, u), torch.where(swap, u, v)
+    hu, hv = torch.where(swap, hv, hu), torch.where(swap, hu, hv)
+    around = (kind == FRUSTUM) & (axis != 2)
+    u = torch.where(around, torch.atan2(local[1], local[0]) * half[0], u)
     return torch.stack([u, v, u / hu.clamp_min(1e-4), v / hv.clamp_min(1e-4)])

@@ -141,7 +141,7 @@ def _attempt(words: tuple[object, ...], label: int) -> Scene:
     shared = Draws("shared", *words)
     camouflage = 0.75 if shared.chance(0.12) else 0.08
     palette = Palette(shared, camouflage)
-    size = (shared.between(3.3, 5.6), shared.between(3.8, 6.2), shared.between(2.4, 2.9))
+    size = (shared.between(3.1, 5.0), shared.between(3.6, 5.4), shared.between(2.4, 2.8))
     builder = Builder(size, _camera(shared, size), shared, palette)
     _fixtures(builder)
     _distractors(builder)
@@ -163,7 +163,7 @@ def _camera(d: Draws, size: Vector) -> Camera:
     place = (d.between(-0.36, 0.36) * w, -dep / 2 + d.between(0.15, 0.45), d.between(1.2, 1.7))
     target = (d.normal(0.13) * w - 0.25 * place[0], d.between(0.1, 0.4) * dep)
     yaw = -math.atan2(target[0] - place[0], target[1] - place[1])
-    return Camera(place, yaw, -d.between(0.08, 0.3), d.normal(0.012), math.radians(d.between(60, 74)))
+    return Camera(place, yaw, -d.between(0.08, 0.3), d.normal(0.012), math.radians(d.between(58, 70)))
 
 
 def _fixtures(b: Builder) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ask_lib.data.rooms.cast import Hemisphere, shadow_maps
+from ask_lib.data.rooms.cast import Hemisphere, columns, dot, shadow_maps, turned, unit
 from ask_lib.data.rooms.pack import Lights, Shapes
 
 SOFT = 0.25  # square metres: keeps the light near a point finite, as a lamp's size does
@@ -17,11 +17,12 @@ GLOSS_POWER = 48.0
 
 @dataclass
 class LitRoom:
-    """A batch's lights with their shadow maps ``(B, L, S, S)``."""
+    """A batch's lights with their shadow maps ``(B, L, S, S)``; the first ``direct`` of them are lamps."""
 
     lights: Lights
     eyes: Hemisphere
     maps: torch.Tensor
+    direct: int
 
 
 def light_up(shapes: Shapes, lights: Lights, size: int) -> LitRoom:
@@ -29,7 +30,7 @@ def light_up(shapes: Shapes, lights: Lights, size: int) -> LitRoom:
     batch, count = lights.place.shape[:2]
     scene = torch.arange(batch, device=lights.place.device).repeat_interleave(count)
     eyes = Hemisphere(scene, lights.place.reshape(-1, 3), _frames(lights.normal.reshape(-1, 3)), size, size)
-    return LitRoom(lights, eyes, shadow_maps(shapes, eyes).reshape(batch, count, size, size))
+    return LitRoom(lights, eyes, shadow_maps(shapes, eyes).reshape(batch, count, size, size), lights.direct)
 
 
 def received(
@@ -40,33 +41,34 @@ def received(
     Args:
         room: The lights.
         scene: ``(N,)`` scene of each point.
-        point: ``(N, 3)``.
-        normal: ``(N, 3)``.
-        eye: ``(N, 3)`` unit vectors from the points to the camera.
+        point: ``(3, N)``.
+        normal: ``(3, N)``.
+        eye: ``(3, N)`` unit vectors from the points to the camera.
         gloss: ``(N,)``; highlights are worked out only where it is positive.
 
     Returns:
-        Irradiance over pi ``(N, 3)``, and highlights ``(N, 3)``.
+        Irradiance over pi ``(3, N)``, and highlights ``(3, N)``.
     """
     diffuse, shine = torch.zeros_like(point), torch.zeros_like(point)
     lifted = point + normal * BIAS
     glossy = torch.nonzero(gloss > 0.01)[:, 0]
-    for number in range(room.lights.place.shape[1]):
-        power = room.lights.power[scene, number]
-        if float(room.lights.power[:, number].amax()) == 0:
-            continue
-        way = room.lights.place[scene, number] - lifted
-        square = (way * way).sum(1)
-        toward = way * square.clamp_min(1e-6).rsqrt()[:, None]
-        here = (toward * normal).sum(1).clamp_min(0)
-        there = -(toward * room.lights.normal[scene, number]).sum(1).clamp_max(0)
+    lights = room.lights
+    table = torch.cat([lights.place, lights.normal, lights.power], 2)  # (B, L, 9)
+    for number in range(table.shape[1]):
+        row = columns(table[:, number], scene)
+        way = row[0:3] - lifted
+        square = dot(way, way)
+        toward = way * square.clamp_min(1e-6).rsqrt()
+        here = dot(toward, normal).clamp_min_(0)
+        there = (-dot(toward, row[3:6])).clamp_min_(0)
         strength = there / (square + SOFT)
-        strength = strength * _seen(room, scene, number, lifted, (here * strength) > 1e-5)
-        diffuse += power * (strength * here)[:, None]
-        if len(glossy):
-            half = torch.nn.functional.normalize(toward[glossy] + eye[glossy], dim=1)
-            peak = (half * normal[glossy]).sum(1).clamp_min(0) ** GLOSS_POWER
-            shine[glossy] += power[glossy] * (strength[glossy] * peak * gloss[glossy])[:, None]
+        strength = strength * _seen(room, scene, number, lifted, here * strength > 1e-5)
+        diffuse += row[6:9] * (strength * here)
+        if len(glossy) and number < room.direct:
+            half = unit(toward[:, glossy] + eye[:, glossy])
+            peak = dot(half, normal[:, glossy]).clamp_min_(0) ** GLOSS_POWER
+            power = row[6:9] if row.shape[1] == 1 else row[6:9, glossy]
+            shine[:, glossy] += power * (strength[glossy] * peak * gloss[glossy])
     return diffuse / math.pi, shine
 
 
@@ -74,26 +76,28 @@ def _seen(
     room: LitRoom, scene: torch.Tensor, number: int, point: torch.Tensor, wanted: torch.Tensor
 ) -> torch.Tensor:
     """Share of the light's four nearest map cells in which nothing stands before the point, bilinear."""
-    size = room.maps.shape[-1]
+    size, count = room.maps.shape[-1], room.maps.shape[1]
     chosen = torch.nonzero(wanted)[:, 0]
-    scene, point = scene[chosen], point[chosen]
-    which = scene * room.lights.place.shape[1] + number
-    way = point - room.eyes.place[which]
-    turn = room.eyes.rotation[which].reshape(-1, 9)
-    local = [(way * turn[:, j::3]).sum(1) for j in range(3)]
-    distance = way.norm(dim=1)
+    which = scene[chosen] * count + number
+    if len(room.maps) == 1:
+        table = torch.cat([room.eyes.place[number], room.eyes.axes[number].reshape(9)])[:, None]
+    else:
+        table = columns(torch.cat([room.eyes.place, room.eyes.axes.reshape(-1, 9)], 1), which)
+    way = point[:, chosen] - table[0:3]
+    local = turned(table[3:12], way, back=True)
+    distance = dot(way, way).sqrt()
     scale = 0.5 * size / (distance + local[2]).clamp_min(1e-4)
-    x = (local[0] * scale + (size / 2 - 0.5)).clamp(0, size - 1.001)
-    y = (local[1] * scale + (size / 2 - 0.5)).clamp(0, size - 1.001)
+    x = (local[0] * scale + (size / 2 - 0.5)).clamp_(0, size - 1.001)
+    y = (local[1] * scale + (size / 2 - 0.5)).clamp_(0, size - 1.001)
     column, row = x.long(), y.long()
-    fx, fy = x - column, y - row
     base = (which * size + row) * size + column
     flat = room.maps.reshape(-1)
-    limit = distance - BIAS - 0.01 * distance
+    limit = distance * 0.99 - BIAS
+    fx = x - column
     top = torch.lerp((flat[base] > limit).float(), (flat[base + 1] > limit).float(), fx)
     low = torch.lerp((flat[base + size] > limit).float(), (flat[base + size + 1] > limit).float(), fx)
-    out = torch.zeros_like(wanted, dtype=torch.float32)
-    out[chosen] = torch.lerp(top, low, fy)
+    out = torch.zeros_like(point[0])
+    out[chosen] = torch.lerp(top, low, y - row)
     return out
 
 

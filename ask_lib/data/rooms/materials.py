@@ -93,8 +93,9 @@ class Palette:
         self.ceiling = Material("plain", mix(self.wall.base, (0.95, 0.95, 0.94), 0.75), (0.9, 0.9, 0.9))
         self._hard = [self._any_hard() for _ in range(draws.integer(3, 4))]
         self._soft = [self._any_soft() for _ in range(draws.integer(3, 4))]
+        self._smooth = [self._any_smooth() for _ in range(2)]
         self._metal = self._any_metal()
-        self._accents = [muted(draws, (0.3, 0.85), (0.25, 0.7)) for _ in range(4)]
+        self._accents = [muted(draws, (0.3, 0.85), (0.15, 0.52)) for _ in range(4)]
 
     def hard(self) -> Material:
         """For furniture: wood or paint."""
@@ -103,6 +104,15 @@ class Palette:
     def soft(self) -> Material:
         """For what is upholstered or woven."""
         return self._hidden() or self._draws.choice(self._soft)
+
+    def smooth(self) -> Material:
+        """For enamel, ceramics and painted sheet."""
+        return self._hidden() or self._draws.choice(self._smooth)
+
+    def shining(self, glow: float) -> Material:
+        """For lamps and their shades: near white."""
+        warm = (1.0, self._draws.between(0.9, 0.97), self._draws.between(0.78, 0.95))
+        return Material("glow", warm, warm, 0.1, 0.0, glow, 0)
 
     def metal(self) -> Material:
         """For legs, handles and taps."""
@@ -142,10 +152,15 @@ class Palette:
             return self._solid("plain", self._draws.choice(NEUTRALS), gloss)
         return self._solid("plain", muted(self._draws, (0.35, 0.85), (0.1, 0.45)), gloss)
 
+    def _any_smooth(self) -> Material:
+        neutral = self._draws.chance(0.65)
+        base = self._draws.choice(NEUTRALS) if neutral else muted(self._draws, (0.4, 0.9), (0.1, 0.45))
+        return self._solid("plain", base, self._draws.between(0.15, 0.5))
+
     def _any_soft(self) -> Material:
         texture = self._draws.choice(("weave", "plain", "stripe", "check", "speckle"), (0.4, 0.3, 0.1, 0.08, 0.12))
         neutral = self._draws.chance(0.4)
-        base = self._draws.choice(NEUTRALS) if neutral else muted(self._draws, (0.25, 0.8), (0.15, 0.6))
+        base = self._draws.choice(NEUTRALS) if neutral else muted(self._draws, (0.25, 0.8), (0.1, 0.45))
         return self._solid(texture, base, 0.0, self._draws.between(0.06, 0.2))
 
     def _any_metal(self) -> Material:
@@ -157,9 +172,9 @@ class Palette:
             ("plain", "damask", "stripe", "tile", "brick", "speckle"),
             (0.1, 0.3, 0.15, 0.1, 0.15, 0.2) if busy else (0.66, 0.07, 0.05, 0.1, 0.05, 0.07),
         )
-        base = muted(self._draws, (0.62, 0.93), (0.02, 0.28))
+        base = muted(self._draws, (0.62, 0.93), (0.02, 0.2))
         if self._draws.chance(0.15):
-            base = muted(self._draws, (0.35, 0.6), (0.2, 0.5))
+            base = muted(self._draws, (0.4, 0.62), (0.12, 0.34))
         return self._solid(texture, base, 0.0, self._draws.between(0.14, 0.34))
 
     def _floor(self) -> Material:
@@ -167,6 +182,6 @@ class Palette:
         if texture == "planks":
             return self._solid(texture, self._wood(), 0.12, self._draws.between(0.09, 0.2))
         neutral = self._draws.chance(0.6)
-        base = self._draws.choice(NEUTRALS[:5]) if neutral else muted(self._draws, (0.3, 0.8), (0.08, 0.4))
+        base = self._draws.choice(NEUTRALS[:5]) if neutral else muted(self._draws, (0.35, 0.8), (0.05, 0.28))
         gloss = 0.15 if texture in ("tile", "check", "plain") else 0.0
         return self._solid(texture, base, gloss, self._draws.between(0.25, 0.5))

@@ -15,6 +15,8 @@ from ask_lib.data.rooms.layout import Lamp, Scene
 from ask_lib.data.rooms.materials import TEXTURES, Material
 from ask_lib.data.rooms.parts import SHEET, Part
 
+EXPOSED = 4.2  # what the middle of a well-lit room comes to, before the display curve
+MANY_BOUNCES = 1.9  # light that comes back twice and more, as a factor on what comes back once
 SIDES = 6  # the room's own faces: -x, +x, -y, +y, floor, ceiling
 _TEXTURE_NUMBER = {name: i for i, name in enumerate(TEXTURES)}
 _CATEGORY_NUMBER = {name: i for i, name in enumerate(CATEGORIES)}
@@ -70,12 +72,14 @@ class Lights:
         normal: ``(B, L, 3)``.
         power: ``(B, L, 3)`` radiant intensity along the normal, zero where a scene has fewer points.
         gain: ``(B, 3)`` exposure times white balance.
+        direct: How many at most are lamps; the others send back what they get.
     """
 
     place: torch.Tensor
     normal: torch.Tensor
     power: torch.Tensor
     gain: torch.Tensor
+    direct: int
 
 
 def pack(scenes: Sequence[Scene], device: torch.device) -> Shapes:
@@ -126,8 +130,9 @@ def pack_lights(scenes: Sequence[Scene], bounces: int, device: torch.device) -> 
     packed = torch.from_numpy(table).to(device)
     gain = torch.tensor([[scene.exposure * t for t in scene.tint] for scene in scenes], dtype=torch.float32)
     brightness = torch.tensor([_brightness(mine, scene) for mine, scene in zip(points, scenes, strict=True)])
-    gain = (gain / brightness[:, None]).float().to(device)
-    return Lights(packed[..., 0:3], packed[..., 3:6], packed[..., 6:9], gain)
+    gain = (EXPOSED * gain / brightness[:, None]).float().to(device)
+    direct = max(len(p) for p in points) - bounces
+    return Lights(packed[..., 0:3], packed[..., 3:6], packed[..., 6:9], gain, direct)
 
 
 def linear(colour: Sequence[float]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
@@ -176,7 +181,7 @@ def _bounce(scene: Scene, lamps: Sequence[Lamp], number: int, count: int) -> lis
     normal = [sign if a == axis else 0.0 for a in range(3)]
     area = 2 * (w * d + w * h + d * h) / count
     white = linear((scene.wall, scene.wall, scene.wall, scene.wall, scene.floor, scene.ceiling)[side].base)
-    power = white * _received(place, normal, lamps) * area / math.pi
+    power = MANY_BOUNCES * white * _received(place, normal, lamps) * area / math.pi
     return [*place, *normal, *(float(p) for p in power)]
 
 
@@ -200,4 +205,4 @@ def _brightness(points: Sequence[Sequence[float]], scene: Scene) -> float:
         lamps = [Lamp(((p[0], p[1], p[2]),), (p[3], p[4], p[5]), (p[6], p[7], p[8])) for p in points]
         reads.append(float(_received((0.0, 0.5, 0.8), normal, lamps).mean()))
     white = float(np.mean([linear(scene.wall.base).mean(), linear(scene.floor.base).mean(), 0.35]))
-    return float(np.mean(reads)) * max(white, 0.12) / 0.12
+    return float(np.mean(reads)) * max(white, 0.15) / 0.15

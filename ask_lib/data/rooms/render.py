@@ -12,11 +12,27 @@ from dataclasses import dataclass
 
 import torch
 
-from ask_lib.data.rooms.cast import Hits, Pinhole, Surface, cast, surface
+from ask_lib.data.rooms.cast import (
+    Hits,
+    Pinhole,
+    Surface,
+    cast,
+    columns,
+    dot,
+    pixel_grid,
+    rays,
+    surface,
+    turned,
+    unit,
+)
 from ask_lib.data.rooms.layout import Scene
 from ask_lib.data.rooms.light import LitRoom, light_up, received
+from ask_lib.data.rooms.materials import TEXTURES
 from ask_lib.data.rooms.pack import Shapes, pack, pack_lights
 from ask_lib.data.rooms.textures import Spot, paint
+
+
+PLAIN = TEXTURES.index("plain")
 
 
 @dataclass(frozen=True)
@@ -30,7 +46,7 @@ class Quality:
     """
 
     samples: int = 2
-    bounces: int = 8
+    bounces: int = 6
     shadow_map: int = 48
 
 
@@ -87,24 +103,24 @@ def draw(scenes: Sequence[Scene], height: int, width: int, quality: Quality, dev
     room = light_up(shapes, pack_lights(scenes, quality.bounces, device), quality.shadow_map)
     view = cameras(scenes, height, width, device)
     hits = cast(shapes, view)
-    flat, scene = _surface(shapes, view, hits)
-    lit = _lit(shapes, room, view, scene, flat)
+    which, x, y = pixel_grid(view)
+    way = rays(view, which, x, y)
+    point = columns(view.place, which) + way * hits.distance.reshape(-1)
+    flat = surface(shapes, point, hits.shape.reshape(-1))
+    lit = _lit(shapes, room, view, which, flat)
     colour = _albedo(shapes, flat)
-    brightness = colour.mean(1).reshape(hits.distance.shape)
-    if quality.samples > 1:
-        rgb = _supersampled(shapes, room, view, hits, flat, lit, quality.samples)
-    else:
-        rgb = _display(_radiance(shapes, room, scene, flat, colour, *lit))
     size = hits.distance.shape
-    turned = torch.einsum("ni,nij->nj", flat.normal, view.rotation[scene])
+    rgb = _display(_radiance(shapes, room, which, flat, colour, *lit))
+    if quality.samples > 1:
+        rgb = _supersampled(shapes, room, view, hits, flat, lit, rgb, quality.samples)
     return Drawn(
-        rgb=rgb.reshape(*size, 3),
+        rgb=rgb.T.reshape(*size, 3),
         depth=hits.distance,
-        normal=turned.reshape(*size, 3),
+        normal=turned(columns(view.rotation.reshape(-1, 9), which), flat.normal, back=True).T.reshape(*size, 3),
         instance=shapes.instance[hits.shape],
         category=shapes.category[hits.shape],
         key=shapes.key[hits.shape],
-        albedo=brightness,
+        albedo=colour.mean(0).reshape(size),
     )
 
 
@@ -117,29 +133,19 @@ def _rotation(scene: Scene) -> list[list[float]]:
     return [[cr * r + sr * d, -sr * r + cr * d, a] for r, d, a in zip(right, down, ahead, strict=True)]
 
 
-def _surface(shapes: Shapes, view: Pinhole, hits: Hits) -> tuple[Surface, torch.Tensor]:
-    """The surface under every pixel, flat, and the pixel's scene."""
-    pixels = view.height * view.width
-    scene = torch.arange(len(view.scene), device=view.place.device).repeat_interleave(pixels)
-    flat = torch.arange(pixels, device=scene.device).repeat(len(view.scene))
-    way = view.directions(scene, (flat % view.width).float(), (flat // view.width).float())
-    point = view.place[scene] + way * hits.distance.reshape(-1, 1)
-    return surface(shapes, point, hits.shape.reshape(-1)), scene
-
-
 Lit = tuple[torch.Tensor, torch.Tensor]
 
 
 def _lit(shapes: Shapes, room: LitRoom, view: Pinhole, scene: torch.Tensor, flat: Surface) -> Lit:
-    eye = torch.nn.functional.normalize(view.place[scene] - flat.point, dim=1)
+    eye = unit(columns(view.place, scene) - flat.point)
     return received(room, scene, flat.point, flat.normal, eye, shapes.look[flat.shape, 7])
 
 
 def _albedo(shapes: Shapes, flat: Surface) -> torch.Tensor:
-    """Linear reflectance ``(N, 3)``."""
-    look = shapes.look[flat.shape]
+    """Linear reflectance ``(3, N)``."""
+    look = shapes.look.T.contiguous().index_select(1, flat.shape)
     u, v, a, b = flat.uv
-    spot = Spot(u, v, a, b, look[:, 0:3], look[:, 3:6], look[:, 6], shapes.seed[flat.shape])
+    spot = Spot(u, v, a, b, look[0:3], look[3:6], look[6], shapes.seed[flat.shape])
     return paint(shapes.texture[flat.shape], spot) ** 2.2
 
 
@@ -147,40 +153,67 @@ def _radiance(
     shapes: Shapes, room: LitRoom, scene: torch.Tensor, flat: Surface, colour: torch.Tensor, diffuse: torch.Tensor,
     shine: torch.Tensor,
 ) -> torch.Tensor:  # fmt: skip
-    glow = shapes.look[flat.shape, 8:9]
-    return room.lights.gain[scene] * (colour * diffuse + 0.3 * shine) + colour * glow
+    glow = shapes.look[flat.shape, 8]
+    return columns(room.lights.gain, scene) * (colour * diffuse + 0.3 * shine) + colour * glow
 
 
 def _supersampled(
-    shapes: Shapes, room: LitRoom, view: Pinhole, hits: Hits, flat: Surface, lit: Lit, samples: int
+    shapes: Shapes, room: LitRoom, view: Pinhole, hits: Hits, flat: Surface, lit: Lit, coarse: torch.Tensor, samples: int
 ) -> torch.Tensor:
-    """Colours ``(B, H, W, 3)`` from ``samples ** 2`` rays a pixel, averaged after the display curve."""
-    height, width = view.height * samples, view.width * samples
-    fine = Pinhole(view.scene, view.place, view.rotation, view.focal * samples, height, width)
-    found = cast(shapes, fine)
-    spots, scene = _surface(shapes, fine, found)
-    parent = _parents(len(view.scene), view.height, view.width, samples, scene.device)
-    same = spots.shape == flat.shape[parent]
-    same &= (spots.normal * flat.normal[parent]).sum(1) > 0.9
-    alone = torch.nonzero(~same)[:, 0]
-    diffuse, shine = lit[0][parent], lit[1][parent]
-    part = Surface(spots.point[alone], spots.normal[alone], spots.shape[alone], spots.uv[:, alone])
-    diffuse[alone], shine[alone] = _lit(shapes, room, view, scene[alone], part)
+    """Colours ``(3, B * H * W)`` from ``samples ** 2`` rays a pixel, averaged after the display curve.
+
+    Rays are cast anew in pixels at edges. On one textured surface they go on to the plane that the pixel's middle
+    lies in, and on a plain one the pixel keeps its colour.
+    """
+    fine = Pinhole(view.scene, view.place, view.rotation, view.focal * samples, view.height * samples, view.width * samples)
+    edge = _edges(hits, flat)
+    found = cast(shapes, fine, edge.repeat_interleave(samples, 1).repeat_interleave(samples, 2))
+    pixel = torch.nonzero(edge.reshape(-1) | (shapes.texture[flat.shape] != PLAIN))[:, 0]
+    parent = pixel.repeat_interleave(samples**2)
+    scene, x, y = _inside(parent, view, samples)
+    at_edge, normal = edge.reshape(-1)[parent], flat.normal[:, parent]
+    way, eye = rays(fine, scene, x, y), columns(view.place, scene)
+    plane = dot(normal, flat.point[:, parent] - eye) / dot(normal, way)
+    place = (scene * fine.height + y) * fine.width + x
+    distance = torch.where(at_edge, found.distance.reshape(-1)[place], plane)
+    shape = torch.where(at_edge, found.shape.reshape(-1)[place], flat.shape[parent])
+    spots = surface(shapes, eye + way * distance, shape)
+    alone = torch.nonzero(at_edge & ((shape != flat.shape[parent]) | (dot(spots.normal, normal) < 0.9)))[:, 0]
+    diffuse, shine = lit[0][:, parent], lit[1][:, parent]
+    part = Surface(spots.point[:, alone], spots.normal[:, alone], shape[alone], spots.uv[:, alone])
+    diffuse[:, alone], shine[:, alone] = _lit(shapes, room, view, scene[alone], part)
     colour = _display(_radiance(shapes, room, scene, spots, _albedo(shapes, spots), diffuse, shine))
-    blocks = colour.reshape(len(view.scene), view.height, samples, view.width, samples, 3)
-    return blocks.mean(dim=(2, 4))
+    coarse[:, pixel] = colour.reshape(3, len(pixel), samples**2).mean(2)
+    return coarse
 
 
-def _parents(batch: int, height: int, width: int, samples: int, device: torch.device) -> torch.Tensor:
-    """For each sample of the fine picture, its pixel of the coarse one, flat."""
-    rows = torch.arange(height * samples, device=device) // samples
-    columns = torch.arange(width * samples, device=device) // samples
-    one = (rows[:, None] * width + columns[None]).reshape(-1)
-    return (torch.arange(batch, device=device)[:, None] * height * width + one[None]).reshape(-1)
+def _inside(
+    parent: torch.Tensor, view: Pinhole, samples: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Scene, x and y in the fine picture of the samples of each pixel; ``parent`` names a pixel once a sample."""
+    within = torch.arange(samples**2, device=parent.device).repeat(len(parent) // samples**2)
+    row = torch.div(parent, view.width, rounding_mode="floor")
+    scene = torch.div(row, view.height, rounding_mode="floor")
+    x = (parent - row * view.width) * samples + within % samples
+    return scene, x, (row - scene * view.height) * samples + within // samples
+
+
+def _edges(hits: Hits, flat: Surface) -> torch.Tensor:
+    """Pixels next to another shape, or on a bend, ``(B, H, W)``."""
+    normal = flat.normal.reshape(3, *hits.shape.shape)
+    edge = torch.zeros_like(hits.shape, dtype=torch.bool)
+    for axis in (1, 2):
+        low, high = (slice(None),) * axis + (slice(1, None),), (slice(None),) * axis + (slice(None, -1),)
+        bend = dot(normal[(slice(None), *low)], normal[(slice(None), *high)]) < 0.98
+        differ = (hits.shape[low] != hits.shape[high]) | bend
+        edge[low] |= differ
+        edge[high] |= differ
+    return edge
 
 
 def _display(radiance: torch.Tensor) -> torch.Tensor:
     """A film curve (a fit of ACES by Narkowicz), then the sRGB power."""
     x = radiance.clamp_min(0)
+    x = torch.lerp(x, x.mean(0, keepdim=True), 0.12)  # film curves make colours stronger; rooms are not
     curve = (x * (2.51 * x + 0.03)) / (x * (2.43 * x + 0.59) + 0.14)
     return curve.clamp(0, 1) ** (1 / 2.2)

@@ -159,7 +159,9 @@ def _kitchen(b: Builder) -> None:
     middle = [wet.counter(b.draws, b.palette, width), _make(b, wet.stove)]
     if b.draws.chance(0.5):
         middle.reverse()
-    row = b.row(fridge + middle if b.draws.chance(0.5) else middle + fridge)
+    wanted = fridge + middle if b.draws.chance(0.5) else middle + fridge
+    row = b.row(wanted)
+    row += [thing for made in wanted[len(row) :] if (thing := b.wall(made)) is not None]
     for thing in row:
         if thing.design.category == "counter" and b.draws.chance(0.75):
             b.wall(wet.wall_cabinet(b.draws, b.palette, width * b.draws.between(0.6, 0.95)), near=thing)

@@ -1,7 +1,7 @@
 """Textures as functions of the place on a surface, in torch, the same on every device.
 
 Each takes flat arrays: ``u, v`` metres from the face's middle, ``a, b`` the same over the half sizes, in [-1, 1],
-two colours ``(N, 3)`` in sRGB, the element's scale in metres and an integer seed, and gives colours ``(N, 3)``.
+two colours ``(3, N)`` in sRGB, the element's scale in metres and an integer seed, and gives colours ``(3, N)``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ask_lib.data.rooms.materials import TEXTURES
 
 @dataclass
 class Spot:
-    """Where each sample lies on its surface, all ``(N,)`` but the colours ``(N, 3)``."""
+    """Where each sample lies on its surface, all ``(N,)`` but the colours ``(3, N)``."""
 
     u: torch.Tensor
     v: torch.Tensor
@@ -30,7 +30,7 @@ class Spot:
 
     def where(self, chosen: torch.Tensor) -> Spot:
         """The chosen samples (indices)."""
-        return Spot(*(getattr(self, field.name)[chosen] for field in fields(self)))
+        return Spot(*(getattr(self, field.name)[..., chosen] for field in fields(self)))
 
 
 Texture = Callable[[Spot], torch.Tensor]
@@ -44,7 +44,7 @@ def paint(texture: torch.Tensor, spot: Spot) -> torch.Tensor:
         spot: The samples.
 
     Returns:
-        ``(N, 3)``, sRGB in [0, 1].
+        ``(3, N)``, sRGB in [0, 1].
     """
     colour = spot.base.clone()
     for number, name in enumerate(TEXTURES):
@@ -52,7 +52,7 @@ def paint(texture: torch.Tensor, spot: Spot) -> torch.Tensor:
             continue
         chosen = torch.nonzero(texture == number)[:, 0]
         if len(chosen):
-            colour[chosen] = _PAINTERS[name](spot.where(chosen)).to(colour.dtype)
+            colour[:, chosen] = _PAINTERS[name](spot.where(chosen))
     return colour.clamp_(0.0, 1.0)
 
 
@@ -76,7 +76,7 @@ def noise(x: torch.Tensor, y: torch.Tensor, seed: torch.Tensor) -> torch.Tensor:
 
 
 def _mix(first: torch.Tensor, second: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-    return torch.lerp(first, second, share.to(first.dtype)[:, None])
+    return torch.lerp(first, second, share.to(first.dtype))
 
 
 def _frame(spot: Spot, width: float) -> torch.Tensor:
@@ -97,8 +97,8 @@ def _weave(s: Spot) -> torch.Tensor:
 
 
 def _speckle(s: Spot) -> torch.Tensor:
-    grains = (noise(s.u * 45, s.v * 45, s.seed) > 0.62).float() * 0.8
-    return _mix(s.base, s.second, grains + 0.2 * noise(s.u * 6, s.v * 6, s.seed + 1))
+    grains = (noise(s.u * 110, s.v * 110, s.seed) > 0.6).float() * 0.6
+    return _mix(s.base, s.second, grains + 0.4 * noise(s.u * 9, s.v * 9, s.seed + 1))
 
 
 def _stripe(s: Spot) -> torch.Tensor:
@@ -150,33 +150,33 @@ def _screen(s: Spot) -> torch.Tensor:
     pane = (hashed(torch.floor(s.a * 1.5 + 7).long(), torch.floor(s.b * 1.2 + 7).long(), s.seed) > 0.5).float()
     lines = (noise(s.u * 14, s.v * 55, s.seed) > 0.6).float() * (s.b < 0.7).float()
     shown = _mix(back, s.second * 0.4 + 0.5, torch.maximum(pane * 0.5, lines))
-    return torch.where(_frame(s, 0.018)[:, None], torch.full_like(shown, 0.05), shown)
+    return torch.where(_frame(s, 0.018), torch.full_like(shown, 0.05), shown)
 
 
 def _board(s: Spot) -> torch.Tensor:
-    bright = (s.seed % 3 > 0)[:, None]
+    bright = (s.seed % 3 > 0)
     back = torch.where(bright, s.base * 0.12 + 0.82, s.base * 0.2 + 0.08)
     ink = torch.where(bright, s.second * 0.5, s.second * 0.3 + 0.6)
     word = noise(s.u * 6, s.v * 9, s.seed + 3) > 0.45
     stroke = ((noise(s.u * 22, s.v * 12, s.seed) - 0.5).abs() < 0.06) & word & (_joints(s.v * 7, 0.5) > 0)
     shown = _mix(back, ink, stroke.float())
-    return torch.where(_frame(s, 0.03)[:, None], s.second * 0.3 + 0.35, shown)
+    return torch.where(_frame(s, 0.03), s.second * 0.3 + 0.35, shown)
 
 
 def _picture(s: Spot) -> torch.Tensor:
     hills = noise(s.u * 5 + 11, s.u * 0, s.seed) * 1.4 - 0.7
     sky = _mix(s.second * 0.4 + 0.55, s.base * 0.5 + 0.4, s.b * 0.5 + 0.5)
-    scene = torch.where((s.b < hills)[:, None], s.base * (0.6 + 0.5 * noise(s.u * 20, s.v * 20, s.seed))[:, None], sky)
+    scene = torch.where((s.b < hills), s.base * (0.6 + 0.5 * noise(s.u * 20, s.v * 20, s.seed)), sky)
     blots = _mix(s.base, s.second, (noise(s.u * 7, s.v * 7, s.seed) > 0.5).float())
-    shown = torch.where((s.seed % 2 == 0)[:, None], scene, blots)
-    shown = torch.where(_frame(s, 0.07)[:, None], torch.full_like(shown, 0.9), shown)
-    return torch.where(_frame(s, 0.025)[:, None], s.second * 0.35, shown)
+    shown = torch.where((s.seed % 2 == 0), scene, blots)
+    shown = torch.where(_frame(s, 0.07), torch.full_like(shown, 0.9), shown)
+    return torch.where(_frame(s, 0.025), s.second * 0.35, shown)
 
 
 def _mirror(s: Spot) -> torch.Tensor:
     streak = torch.sin(2.2 * s.a + 1.5 * s.b + (s.seed % 7).float())
-    shown = (0.72 + 0.16 * streak)[:, None] * (s.base * 0.15 + 0.82)
-    return torch.where(_frame(s, 0.025)[:, None], s.second * 0.5, shown)
+    shown = (0.72 + 0.16 * streak) * (s.base * 0.15 + 0.82)
+    return torch.where(_frame(s, 0.025), s.second * 0.5, shown)
 
 
 def _rug(s: Spot) -> torch.Tensor:
@@ -194,32 +194,32 @@ def _rings(s: Spot) -> torch.Tensor:
 def _plates(s: Spot) -> torch.Tensor:
     r = torch.sqrt(s.a**2 + s.b**2)
     plate = _mix(s.base * 0.15 + 0.8, s.second, ((r > 0.75) | ((r > 0.45) & (r < 0.52))).float() * 0.6)
-    return torch.where((r < 1.0)[:, None], plate, s.second * 0.5 + 0.2)
+    return torch.where((r < 1.0), plate, s.second * 0.5 + 0.2)
 
 
 def _oven(s: Spot) -> torch.Tensor:
     window = (s.a.abs() < 0.72) & ((s.b + 0.15).abs() < 0.55)
     knobs = ((s.b - 0.85).abs() < 0.08) & (_joints(s.a * 3, 0.45) > 0)
-    shown = torch.where(window[:, None], torch.full_like(s.base, 0.07), s.base)
-    return torch.where(knobs[:, None], s.second * 0.4, shown)
+    shown = torch.where(window, torch.full_like(s.base, 0.07), s.base)
+    return torch.where(knobs, s.second * 0.4, shown)
 
 
 def _porthole(s: Spot) -> torch.Tensor:
     r = torch.sqrt(s.a**2 + s.b**2)
-    glass = (0.1 + 0.15 * (s.a + s.b > 0.3).float())[:, None].expand_as(s.base)
-    ring = torch.where((r < 1.0)[:, None], s.base * 0.2 + 0.7, s.base)
-    return torch.where((r < 0.74)[:, None], glass, ring)
+    glass = (0.1 + 0.15 * (s.a + s.b > 0.3).float()).expand_as(s.base)
+    ring = torch.where((r < 1.0), s.base * 0.2 + 0.7, s.base)
+    return torch.where((r < 0.74), glass, ring)
 
 
 def _books(s: Spot) -> torch.Tensor:
     shifted = s.u / 0.036 + 0.35 * torch.sin(s.u * 61 + s.seed.float())
     i = torch.floor(shifted).long()
     tone = hashed(i, i * 0, s.seed)
-    colour = _mix(s.base, s.second, hashed(i, i * 0 + 1, s.seed)) * (0.45 + 0.75 * tone)[:, None]
+    colour = _mix(s.base, s.second, hashed(i, i * 0 + 1, s.seed)) * (0.45 + 0.75 * tone)
     low = s.b > 0.55 + 0.45 * hashed(i, i * 0 + 2, s.seed)
     band = ((s.b - 0.4).abs() < 0.08) & (tone > 0.5)
-    colour = torch.where(band[:, None], colour * 0.4 + 0.5, colour)
-    return torch.where((low | (_joints(shifted, 0.12) > 0))[:, None], colour * 0.25, colour)
+    colour = torch.where(band, colour * 0.4 + 0.5, colour)
+    return torch.where((low | (_joints(shifted, 0.12) > 0)), colour * 0.25, colour)
 
 
 def _keyboard(s: Spot) -> torch.Tensor:
@@ -242,7 +242,7 @@ def _clock(s: Spot) -> torch.Tensor:
 def _sky(s: Spot) -> torch.Tensor:
     hills = noise(s.u * 2.5 + 5, s.u * 0, s.seed) * 0.9 - 0.75
     sky = _mix(torch.full_like(s.base, 0.97), s.base * 0.25 + 0.65, s.b * 0.5 + 0.5)
-    return torch.where((s.b < hills)[:, None], s.second * 0.35 + 0.25, sky)
+    return torch.where((s.b < hills), s.second * 0.35 + 0.25, sky)
 
 
 def _glow(s: Spot) -> torch.Tensor:
@@ -254,8 +254,8 @@ def _notes(s: Spot) -> torch.Tensor:
     inside = ((s.u / 0.14 - i).sub(0.5).abs() < 0.36) & ((s.v / 0.14 - j).sub(0.5).abs() < 0.36)
     there = inside & (hashed(i, j, s.seed) > 0.35)
     tone = _mix(s.second * 0.5 + 0.45, s.base * 0.2 + 0.75, hashed(i, j, s.seed + 1))
-    shown = torch.where(there[:, None], tone, s.base * (0.75 + 0.1 * noise(s.u * 60, s.v * 60, s.seed))[:, None])
-    return torch.where(_frame(s, 0.025)[:, None], s.second * 0.4, shown)
+    shown = torch.where(there, tone, s.base * (0.75 + 0.1 * noise(s.u * 60, s.v * 60, s.seed)))
+    return torch.where(_frame(s, 0.025), s.second * 0.4, shown)
 
 
 def _buttons(s: Spot) -> torch.Tensor:
@@ -271,7 +271,7 @@ def _slats(s: Spot) -> torch.Tensor:
 def _map(s: Spot) -> torch.Tensor:
     land = noise(s.u * 4, s.v * 4, s.seed) * 0.65 + noise(s.u * 11, s.v * 11, s.seed + 1) * 0.35
     shown = _mix(s.base * 0.3 + 0.6, s.second * 0.6 + 0.2, (land > 0.5).float())
-    return torch.where(_frame(s, 0.03)[:, None], torch.full_like(shown, 0.9), shown)
+    return torch.where(_frame(s, 0.03), torch.full_like(shown, 0.9), shown)
 
 
 _PAINTERS: dict[str, Texture] = {

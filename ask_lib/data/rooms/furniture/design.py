@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from ask_lib.data.rooms.draws import Draws
 from ask_lib.data.rooms.materials import Material, Palette
-from ask_lib.data.rooms.parts import Part, box, post
+from ask_lib.data.rooms.parts import FRUSTUM, Part, box, post
 
 CATEGORIES: tuple[str, ...] = (
     "nothing", "shell", "window", "door", "radiator", "ceiling_lamp",
@@ -36,6 +38,23 @@ CATEGORIES: tuple[str, ...] = (
 )  # fmt: skip
 
 
+Bounds = tuple[float, float, float, float, float, float]
+
+
+def bounds_of(parts: tuple[Part, ...]) -> Bounds:
+    """Axis-parallel bounds of turned parts."""
+    low, high = [math.inf] * 3, [-math.inf] * 3
+    for part in parts:
+        half = part.half
+        if part.kind == FRUSTUM and part.extra > 1:
+            half = (half[0] * part.extra, half[1] * part.extra, half[2])
+        for axis in range(3):
+            reach = sum(abs(r) * h for r, h in zip(part.rotation[axis], half, strict=True))
+            low[axis] = min(low[axis], part.centre[axis] - reach)
+            high[axis] = max(high[axis], part.centre[axis] + reach)
+    return low[0], low[1], low[2], high[0], high[1], high[2]
+
+
 @dataclass(frozen=True)
 class Design:
     """A piece of furniture, not yet placed.
@@ -53,6 +72,11 @@ class Design:
     width: float
     depth: float
     height: float
+
+    @cached_property
+    def bounds(self) -> Bounds:
+        """Axis-parallel bounds in its own frame."""
+        return bounds_of(self.parts)
 
 
 Maker = Callable[[Draws, Palette], Design]

@@ -36,7 +36,7 @@ def door(d: Draws, p: Palette) -> Design:
 
 def radiator(d: Draws, p: Palette) -> Design:
     """A ribbed radiator."""
-    n, body = d.integer(7, 13), p.hard()
+    n, body = d.integer(7, 13), p.smooth()
     parts = [cushion((i - (n - 1) / 2) * 0.08, 0, 0.12, 0.06, 0.1, 0.6, body, 0.025) for i in range(n)]
     parts += [box(0, 0, z, n * 0.08, 0.05, 0.04, body) for z in (0.18, 0.62)]
     return design("radiator", parts, n * 0.08 + 0.05, 0.14, 0.72)
@@ -44,7 +44,7 @@ def radiator(d: Draws, p: Palette) -> Design:
 
 def ceiling_lamp(kind: str, d: Draws, p: Palette, h: float) -> list[Part]:
     """A lamp under a ceiling at height ``h``; kinds are ``panel``, ``dome`` and ``pendant``."""
-    light = p.decal("glow", glow=2.2)
+    light = p.shining(2.2)
     if kind == "pendant":
         return pendant(d, p, h, d.between(0.5, 0.8))
     if kind == "dome":

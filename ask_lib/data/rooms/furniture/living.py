@@ -55,7 +55,7 @@ def plant(d: Draws, p: Palette) -> Design:
 def floor_lamp(d: Draws, p: Palette) -> Design:
     """A standing lamp with a shade."""
     metal, h = p.metal(), d.between(1.35, 1.65)
-    shade = p.decal("glow", glow=d.between(0.35, 1.4))
+    shade = p.shining(d.between(0.35, 1.4))
     parts = [post(0, 0, 0, 0.15, 0.03, metal), post(0, 0, 0, 0.014, h, metal)]
     parts.append(post(0, 0, h - 0.05, d.between(0.17, 0.23), 0.26, shade, d.between(0.5, 0.9)))
     return design("floor_lamp", parts, 0.4, 0.4, h)
@@ -130,7 +130,7 @@ def partition(d: Draws, p: Palette) -> Design:
 
 def copier(d: Draws, p: Palette) -> Design:
     """A copying machine with trays and a panel."""
-    body, metal, h = p.hard(), p.metal(), d.between(0.95, 1.1)
+    body, metal, h = p.smooth(), p.metal(), d.between(0.95, 1.1)
     parts = [box(0, 0, 0.05, 0.62, 0.6, h * 0.62, body)]
     parts += [box(0, 0.305, 0.1 + 0.17 * i, 0.54, 0.02, 0.14, metal) for i in range(3)]
     parts.append(box(0, -0.05, h * 0.62 + 0.05, 0.62, 0.5, 0.1, metal))

@@ -28,7 +28,7 @@ def cabinet(d: Draws, p: Palette) -> Design:
 def nightstand(d: Draws, p: Palette) -> Design:
     """A low chest beside a bed, with a lamp on it."""
     made = _chest("nightstand", d.between(0.4, 0.5), 0.4, d.between(0.45, 0.58), 1, 2, d, p)
-    shade = p.decal("glow", glow=d.between(0.4, 1.3))
+    shade = p.shining(d.between(0.4, 1.3))
     lamp = [post(0, 0, made.height, 0.06, 0.02, p.metal()), post(0, 0, made.height, 0.018, 0.25, p.metal())]
     lamp.append(post(0, 0, made.height + 0.2, 0.13, 0.18, shade, 0.65))
     return design("nightstand", [*made.parts, *lamp], made.width, made.depth, made.height)
@@ -76,10 +76,12 @@ def _rows(d: Draws, p: Palette, w: float, dep: float, h: float, rows: int, fill:
     return parts
 
 
-def _shelf(category: str, w: float, dep: float, h: float, rows: int, fill: float, d: Draws, p: Palette) -> Design:
+def _shelf(
+    category: str, w: float, dep: float, h: float, rows: int, fill: float, d: Draws, p: Palette, *, back: float = -0.5
+) -> Design:
     wood = p.hard()
     parts = [box(s * (w / 2 - 0.012), 0, 0, 0.025, dep, h, wood) for s in (-1, 1)]
-    parts.append(box(0, -dep / 2 + 0.008, 0.03, w, 0.012, h - 0.03, wood))
+    parts.append(box(0, back * (dep - 0.016), 0.03, w - 0.04, 0.012, h - 0.03, wood))
     parts += [box(0, 0, 0.04 + j * (h - 0.06) / rows, w - 0.04, dep, 0.024, wood) for j in range(rows + 1)]
     return design(category, [*parts, *_rows(d, p, w - 0.05, dep, h, rows, fill)], w, dep, h)
 
@@ -90,8 +92,8 @@ def bookcase(d: Draws, p: Palette) -> Design:
 
 
 def low_bookcase(d: Draws, p: Palette) -> Design:
-    """A bookcase of half height, for the middle of a shop."""
-    return _shelf("bookcase", d.between(1.0, 1.4), 0.4, d.between(1.1, 1.35), 3, 0.93, d, p)
+    """A bookcase of half height with books on both sides, for the middle of a shop."""
+    return _shelf("bookcase", d.between(1.0, 1.4), 0.4, d.between(1.1, 1.35), 3, 0.93, d, p, back=0.0)
 
 
 def low_shelf(d: Draws, p: Palette) -> Design:

@@ -10,7 +10,7 @@ from ask_lib.data.rooms.parts import Part, ball, box, cushion, mat, post, rod, s
 
 def toilet(d: Draws, p: Palette) -> Design:
     """Bowl, seat, lid and cistern."""
-    body, open_ = p.hard(), d.chance(0.5)
+    body, open_ = p.smooth(), d.chance(0.5)
     parts = [post(0, 0.0, 0, 0.12, 0.36, body, 1.45, 1.35), post(0, 0.04, 0.36, 0.185, 0.035, body, 1.0, 1.3)]
     parts.append(cushion(0, -0.27, 0.36, 0.38, 0.16, 0.38, body, 0.04))
     parts.append(cushion(0, -0.27, 0.735, 0.4, 0.18, 0.03, body, 0.012))
@@ -25,7 +25,7 @@ def toilet(d: Draws, p: Palette) -> Design:
 
 def basin(d: Draws, p: Palette) -> Design:
     """A washbasin on a foot or in a cupboard, with a tap."""
-    body, metal, h = p.hard(), p.metal(), d.between(0.82, 0.88)
+    body, metal, h = p.smooth(), p.metal(), d.between(0.82, 0.88)
     if d.chance(0.5):
         parts = [post(0, -0.08, 0, 0.1, h - 0.12, body, 0.75)]
     else:
@@ -40,7 +40,7 @@ def basin(d: Draws, p: Palette) -> Design:
 
 def bathtub(d: Draws, p: Palette) -> Design:
     """A tub with rounded rims and a tap at one end."""
-    w, dep, h, body, metal = d.between(1.55, 1.8), d.between(0.72, 0.82), d.between(0.52, 0.6), p.hard(), p.metal()
+    w, dep, h, body, metal = d.between(1.55, 1.8), d.between(0.72, 0.82), d.between(0.52, 0.6), p.smooth(), p.metal()
     t = 0.09
     parts = [box(0, 0, 0.02, w - 0.05, dep - 0.05, 0.14, body)]
     parts += [cushion(0, s * (dep - t) / 2, 0.0, w, t, h, body, 0.04) for s in (-1, 1)]
@@ -56,7 +56,7 @@ def bathtub(d: Draws, p: Palette) -> Design:
 
 def shower(d: Draws, p: Palette) -> Design:
     """A tray in a frame of posts with a head on a riser; the glass between them is not drawn."""
-    w, h, body, metal = d.between(0.82, 0.95), 2.0, p.hard(), p.metal()
+    w, h, body, metal = d.between(0.82, 0.95), 2.0, p.smooth(), p.metal()
     e = w / 2 - 0.02
     parts = [cushion(0, 0, 0, w, w, 0.12, body, 0.03), mat(0, 0, 0.1205, w - 0.2, w - 0.2, p.decal("porthole"))]
     parts += [box(sx * e, sy * e, 0.1, 0.035, 0.035, h - 0.1, metal) for sx in (-1, 1) for sy in (-1, 1)]
@@ -112,7 +112,7 @@ def _worktop(d: Draws, p: Palette, w: float, h: float, sink: float) -> list[Part
 
 def stove(d: Draws, p: Palette) -> Design:
     """A cooker: rings on top, an oven door in front, pots now and then."""
-    body, metal, h = p.hard(), p.metal(), 0.9
+    body, metal, h = p.smooth(), p.metal(), 0.9
     parts = [box(0, 0, 0.04, 0.6, 0.58, h - 0.06, body), sheet(0, 0.2905, 0.42, 0.56, 0.62, p.decal("oven", gloss=0.2))]
     parts += [box(0, 0, h - 0.02, 0.6, 0.6, 0.02, metal), mat(0, 0, h + 0.001, 0.56, 0.54, p.decal("rings"))]
     parts.append(rod(0, 0.32, 0.7, 0.5, 0.012, metal))
@@ -126,7 +126,7 @@ def stove(d: Draws, p: Palette) -> Design:
 
 def fridge(d: Draws, p: Palette) -> Design:
     """Two doors over one another, with upright handles."""
-    body, metal, h = p.hard(), p.metal(), d.between(1.6, 1.95)
+    body, metal, h = p.smooth(), p.metal(), d.between(1.6, 1.95)
     split = h * d.choice((0.35, 0.66))
     parts = [box(0, -0.02, 0.03, 0.64, 0.6, h - 0.04, body)]
     parts += [cushion(0, 0.31, 0.05, 0.64, 0.07, split - 0.06, body, 0.025)]
@@ -158,7 +158,7 @@ def hood(d: Draws, p: Palette) -> Design:
 
 def washer(d: Draws, p: Palette) -> Design:
     """A washing machine with a round door and a row of knobs."""
-    body, h = p.hard(), 0.86
+    body, h = p.smooth(), 0.86
     parts = [cushion(0, 0, 0.01, 0.6, 0.58, h - 0.02, body, 0.02)]
     parts.append(tilted(post(0, 0.295, 0.4 - 0.02, 0.21, 0.04, p.metal()), turn_x(1.5708)))
     parts.append(sheet(0, 0.3175, 0.4, 0.39, 0.39, p.decal("porthole", gloss=0.3)))
@@ -186,7 +186,7 @@ def drying_rack(d: Draws, p: Palette) -> Design:
 
 def pendant(d: Draws, p: Palette, h: float, drop: float) -> list[Part]:
     """A hanging lamp of length ``drop`` from a ceiling at ``h``."""
-    shade = p.decal("glow", glow=1.2)
+    shade = p.shining(1.2)
     low = h - drop
     shape = ball(0, 0, low + 0.12, 0.3, 0.3, 0.24, shade) if d.chance(0.4) else post(0, 0, low, 0.19, 0.2, shade, 0.5)
     return [post(0, 0, low + 0.15, 0.008, drop - 0.15, p.metal()), shape]
