@@ -1,5 +1,7 @@
 """The command line: contact sheets, splits, timings and probes of the rooms."""
 
+# ruff: noqa: T201 - a command line prints
+
 from __future__ import annotations
 
 import argparse

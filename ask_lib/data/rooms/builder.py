@@ -82,7 +82,12 @@ class Thing:
 def _moved_bounds(bounds: Bounds, place: Vector, yaw: float) -> Bounds:
     """Bounds of turned bounds; prints on walls get a thickness, so that no two of them share a place."""
     c, s = math.cos(yaw), math.sin(yaw)
-    x, y, hx, hy = (bounds[0] + bounds[3]) / 2, (bounds[1] + bounds[4]) / 2, bounds[3] - bounds[0], bounds[4] - bounds[1]
+    x, y, hx, hy = (
+        (bounds[0] + bounds[3]) / 2,
+        (bounds[1] + bounds[4]) / 2,
+        bounds[3] - bounds[0],
+        bounds[4] - bounds[1],
+    )
     mx, my = place[0] + c * x - s * y, place[1] + s * x + c * y
     rx, ry = (abs(c) * hx + abs(s) * hy) / 2 + THIN, (abs(s) * hx + abs(c) * hy) / 2 + THIN
     return mx - rx, my - ry, place[2] + bounds[2], mx + rx, my + ry, place[2] + bounds[5]
@@ -90,9 +95,7 @@ def _moved_bounds(bounds: Bounds, place: Vector, yaw: float) -> Bounds:
 
 def overlap(first: Bounds, second: Bounds, slack: float) -> bool:
     """Whether two bounds meet by more than ``slack`` metres on every axis."""
-    return all(
-        first[axis] + slack < second[axis + 3] and second[axis] + slack < first[axis + 3] for axis in range(3)
-    )
+    return all(first[axis] + slack < second[axis + 3] and second[axis] + slack < first[axis + 3] for axis in range(3))
 
 
 class Builder:

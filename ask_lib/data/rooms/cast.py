@@ -207,9 +207,7 @@ def _packed(distance: torch.Tensor, shape: torch.Tensor) -> torch.Tensor:
     return (distance.contiguous().view(torch.int32).long() << 32) | shape
 
 
-def _room(
-    shapes: Shapes, view: View, which: torch.Tensor, way: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _room(shapes: Shapes, view: View, which: torch.Tensor, way: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Distance to the sides of the room from inside, and which side."""
     low = shapes.size * torch.tensor([-0.5, -0.5, 0.0], device=way.device)
     high = shapes.size * torch.tensor([0.5, 0.5, 1.0], device=way.device)
@@ -291,8 +289,11 @@ def _local_rays(
 ) -> Ray:  # fmt: skip
     """Origin and direction of each ray in its shape's own axes, both ``(3, N)``, half sizes and extra."""
     back = shapes.rotation[shape_of].transpose(1, 2)
-    start = torch.bmm(back, (view.place[view_of] - shapes.centre[shape_of])[..., None])[..., 0]
-    axes = torch.bmm(back, view.axes[view_of]).reshape(-1, 9)
+    away, axes = view.place[view_of] - shapes.centre[shape_of], view.axes[view_of]
+    # Sums written out: a matrix product may round differently in a batch than alone.
+    start = back[:, :, 0] * away[:, 0:1] + back[:, :, 1] * away[:, 1:2] + back[:, :, 2] * away[:, 2:3]
+    turned_axes = torch.stack([back[:, :, k, None] * axes[:, None, k] for k in range(3)]).unbind(0)
+    axes = (turned_axes[0] + turned_axes[1] + turned_axes[2]).reshape(-1, 9)
     table = torch.cat([start, shapes.half[shape_of], shapes.extra[shape_of][:, None], axes], 1)
     row = table.T.contiguous().index_select(1, owner)  # (16, N)
     p, q, r = view.weights(x.float(), y.float())
@@ -350,8 +351,8 @@ def _frustum(start: torch.Tensor, way: torch.Tensor, half: torch.Tensor, extra: 
         z = o[2] + q[2] * t
         good = (root > 0) & (t > NEAR) & (z.abs() <= 1) & (mean + slope * z >= 0)
         best = torch.where(good, torch.minimum(best, t), best)
-    for z, radius in ((-1.0, mean - slope), (1.0, mean + slope)):
-        t = (z - o[2]) / q[2]
+    for end, radius in ((-1.0, mean - slope), (1.0, mean + slope)):
+        t = (end - o[2]) / q[2]
         inside = (o[0] + q[0] * t) ** 2 + (o[1] + q[1] * t) ** 2 <= radius**2
         best = torch.where(inside & (t > NEAR), torch.minimum(best, t), best)
     return best
@@ -442,9 +443,7 @@ def _ball_normal(local: torch.Tensor, half: torch.Tensor, extra: torch.Tensor, f
     return unit(local / (half * half))
 
 
-def _place_on_face(
-    kind: torch.Tensor, local: torch.Tensor, half: torch.Tensor, normal: torch.Tensor
-) -> torch.Tensor:
+def _place_on_face(kind: torch.Tensor, local: torch.Tensor, half: torch.Tensor, normal: torch.Tensor) -> torch.Tensor:
     """Texture places ``(4, N)``: along the longer side of boxes first, so that wood grain follows it."""
     axis = longest(normal)
     u, hu = torch.where(axis == 0, local[1], local[0]), torch.where(axis == 0, half[1], half[0])

@@ -81,9 +81,10 @@ class Draws:
     def units(self, *shape: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
         """An array of uniforms in [0, 1)."""
         raw = self._bits.random_raw(math.prod(shape))
-        return ((raw >> np.uint64(11)) * 2.0**-53).reshape(shape)
+        return (raw >> np.uint64(11)).astype(np.float64).reshape(shape) * 2.0**-53
 
     def normals(self, *shape: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
         """An array of standard normals."""
         pair = self.units(2, math.prod(shape))
-        return (np.sqrt(-2.0 * np.log1p(-pair[0])) * np.cos(2.0 * np.pi * pair[1])).reshape(shape)
+        radius: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = np.sqrt(-2.0 * np.log1p(-pair[0]))
+        return (radius * np.cos(2.0 * np.pi * pair[1])).reshape(shape)

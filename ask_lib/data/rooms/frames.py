@@ -101,9 +101,7 @@ def _apply(scene: Scene, options: RoomOptions) -> Scene:
     return replace(scene, camera=camera)
 
 
-def _geometry(
-    focal: float, rotation: torch.Tensor, scene: Scene, height: int, width: int
-) -> tuple[Array, Array]:
+def _geometry(focal: float, rotation: torch.Tensor, scene: Scene, height: int, width: int) -> tuple[Array, Array]:
     intrinsics = np.array([[focal, 0, width / 2 - 0.5], [0, focal, height / 2 - 0.5], [0, 0, 1]])
     pose = np.eye(4)
     pose[:3, :3] = rotation.double().numpy()

@@ -149,7 +149,8 @@ def _attempt(words: tuple[object, ...], label: int) -> Scene:
     dim = shared.chance(0.15)
     exposure = shared.between(0.16, 0.3) if dim else shared.between(0.8, 1.25)
     tint = (1 + shared.normal(0.06), 1.0, 1 + shared.normal(0.08))
-    builder.draws = palette._draws = Draws("key", label, *words)
+    builder.draws = Draws("key", label, *words)
+    palette.pick_with(builder.draws)
     kind = furnish(builder, LABELS[label])
     _strew(builder)
     return Scene(

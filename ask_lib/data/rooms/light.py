@@ -17,12 +17,12 @@ GLOSS_POWER = 48.0
 
 @dataclass
 class LitRoom:
-    """A batch's lights with their shadow maps ``(B, L, S, S)``; the first ``direct`` of them are lamps."""
+    """A batch's lights with their shadow maps ``(B, L, S, S)``; the first ``bounces`` of them are no lamps."""
 
     lights: Lights
     eyes: Hemisphere
     maps: torch.Tensor
-    direct: int
+    bounces: int
 
 
 def light_up(shapes: Shapes, lights: Lights, size: int) -> LitRoom:
@@ -30,11 +30,16 @@ def light_up(shapes: Shapes, lights: Lights, size: int) -> LitRoom:
     batch, count = lights.place.shape[:2]
     scene = torch.arange(batch, device=lights.place.device).repeat_interleave(count)
     eyes = Hemisphere(scene, lights.place.reshape(-1, 3), _frames(lights.normal.reshape(-1, 3)), size, size)
-    return LitRoom(lights, eyes, shadow_maps(shapes, eyes).reshape(batch, count, size, size), lights.direct)
+    return LitRoom(lights, eyes, shadow_maps(shapes, eyes).reshape(batch, count, size, size), lights.bounces)
 
 
 def received(
-    room: LitRoom, scene: torch.Tensor, point: torch.Tensor, normal: torch.Tensor, eye: torch.Tensor, gloss: torch.Tensor
+    room: LitRoom,
+    scene: torch.Tensor,
+    point: torch.Tensor,
+    normal: torch.Tensor,
+    eye: torch.Tensor,
+    gloss: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Light on points.
 
@@ -64,7 +69,7 @@ def received(
         strength = there / (square + SOFT)
         strength = strength * _seen(room, scene, number, lifted, here * strength > 1e-5)
         diffuse += row[6:9] * (strength * here)
-        if len(glossy) and number < room.direct:
+        if len(glossy) and number >= room.bounces:
             half = unit(toward[:, glossy] + eye[:, glossy])
             peak = dot(half, normal[:, glossy]).clamp_min_(0) ** GLOSS_POWER
             power = row[6:9] if row.shape[1] == 1 else row[6:9, glossy]
@@ -72,9 +77,7 @@ def received(
     return diffuse / math.pi, shine
 
 
-def _seen(
-    room: LitRoom, scene: torch.Tensor, number: int, point: torch.Tensor, wanted: torch.Tensor
-) -> torch.Tensor:
+def _seen(room: LitRoom, scene: torch.Tensor, number: int, point: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """Share of the light's four nearest map cells in which nothing stands before the point, bilinear."""
     size, count = room.maps.shape[-1], room.maps.shape[1]
     chosen = torch.nonzero(wanted)[:, 0]

@@ -97,6 +97,10 @@ class Palette:
         self._metal = self._any_metal()
         self._accents = [muted(draws, (0.3, 0.85), (0.15, 0.52)) for _ in range(4)]
 
+    def pick_with(self, draws: Draws) -> None:
+        """Pick from now on with another stream; the materials stay."""
+        self._draws = draws
+
     def hard(self) -> Material:
         """For furniture: wood or paint."""
         return self._hidden() or self._draws.choice(self._hard)

@@ -12,7 +12,7 @@ import torch
 from ask_lib.data.rooms.builder import KEY
 from ask_lib.data.rooms.furniture.design import CATEGORIES
 from ask_lib.data.rooms.layout import Lamp, Scene
-from ask_lib.data.rooms.materials import TEXTURES, Material
+from ask_lib.data.rooms.materials import TEXTURES
 from ask_lib.data.rooms.parts import SHEET, Part
 
 EXPOSED = 4.2  # what the middle of a well-lit room comes to, before the display curve
@@ -72,14 +72,14 @@ class Lights:
         normal: ``(B, L, 3)``.
         power: ``(B, L, 3)`` radiant intensity along the normal, zero where a scene has fewer points.
         gain: ``(B, 3)`` exposure times white balance.
-        direct: How many at most are lamps; the others send back what they get.
+        bounces: How many send back what they get from the others, which are lamps; they come first.
     """
 
     place: torch.Tensor
     normal: torch.Tensor
     power: torch.Tensor
     gain: torch.Tensor
-    direct: int
+    bounces: int
 
 
 def pack(scenes: Sequence[Scene], device: torch.device) -> Shapes:
@@ -98,7 +98,10 @@ def pack(scenes: Sequence[Scene], device: torch.device) -> Shapes:
     kind[sides] = -1
     floats = torch.tensor([_numbers(part) for part in parts], dtype=torch.float32).to(device)  # (P, 25)
     whole = torch.tensor(
-        [[p.shadow, *row[1:], _TEXTURE_NUMBER[p.material.texture], p.material.seed] for p, row in zip(parts, rows)]
+        [
+            [p.shadow, *row[1:], _TEXTURE_NUMBER[p.material.texture], p.material.seed]
+            for p, row in zip(parts, rows, strict=True)
+        ]
     ).to(device)
     return Shapes(
         scene=torch.tensor(scene_of).to(device),
@@ -131,12 +134,11 @@ def pack_lights(scenes: Sequence[Scene], bounces: int, device: torch.device) -> 
     gain = torch.tensor([[scene.exposure * t for t in scene.tint] for scene in scenes], dtype=torch.float32)
     brightness = torch.tensor([_brightness(mine, scene) for mine, scene in zip(points, scenes, strict=True)])
     gain = (EXPOSED * gain / brightness[:, None]).float().to(device)
-    direct = max(len(p) for p in points) - bounces
-    return Lights(packed[..., 0:3], packed[..., 3:6], packed[..., 6:9], gain, direct)
+    return Lights(packed[..., 0:3], packed[..., 3:6], packed[..., 6:9], gain, bounces)
 
 
 def linear(colour: Sequence[float]) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """sRGB to linear light, by the power 2.2."""
+    """SRGB to linear light, by the power 2.2."""
     return np.asarray(colour, float) ** 2.2
 
 
@@ -150,7 +152,9 @@ def _sides(scene: Scene) -> list[tuple[Part, int, int, bool]]:
     w, d, h = (s / 2 for s in scene.size)
     looks = [scene.wall] * 4 + [scene.floor, scene.ceiling]
     places = [(-w, 0, h), (w, 0, h), (0, -d, h), (0, d, h), (0, 0, 0), (0, 0, 2 * h)]
-    return [(Part(SHEET, p, (w, d, h), m), i, _SHELL, False) for i, (p, m) in enumerate(zip(places, looks))]
+    return [
+        (Part(SHEET, p, (w, d, h), m), i, _SHELL, False) for i, (p, m) in enumerate(zip(places, looks, strict=True))
+    ]
 
 
 def _parts(scene: Scene) -> list[tuple[Part, int, int, bool]]:
@@ -168,7 +172,7 @@ def _points(scene: Scene, bounces: int) -> list[list[float]]:
         for lamp in scene.lamps
         for point in lamp.points
     ]
-    return direct + [_bounce(scene, scene.lamps, i, bounces) for i in range(bounces)]
+    return [_bounce(scene, scene.lamps, i, bounces) for i in range(bounces)] + direct
 
 
 def _bounce(scene: Scene, lamps: Sequence[Lamp], number: int, count: int) -> list[float]:

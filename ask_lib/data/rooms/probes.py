@@ -115,7 +115,7 @@ def key_features(rooms: Rooms) -> Array:
 def depth_channels(rooms: Rooms) -> torch.Tensor:
     """Nearness, height above the floor, and how level the surface is, ``(N, 3, H, W)``; holes are filled first."""
     depth = _filled(rooms.depth)
-    n, h, w = depth.shape
+    h, w = depth.shape[1:]
     x, y = torch.arange(w).float(), torch.arange(h).float()
     k = rooms.intrinsics
     right = (x[None, None] - k[:, 0, 2, None, None]) / k[:, 0, 0, None, None] * depth
@@ -217,7 +217,7 @@ def _network(
     optimiser = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, steps)
     for _ in range(settings.epochs):
-        for chosen in torch.randperm(len(label)).split(50)[: len(label) // 50]:
+        for chosen in torch.randperm(len(label))[: len(label) // 50 * 50].reshape(-1, 50):
             batch = _augmented({name: data[name][chosen] for name in inputs})
             loss = F.cross_entropy(net(batch), label[chosen], label_smoothing=0.05)
             optimiser.zero_grad()
@@ -239,6 +239,6 @@ def _augmented(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 @torch.no_grad()
 def _accuracy(net: nn.Module, rooms: Rooms, inputs: Sequence[str], device: str) -> float:
     data = _inputs(rooms, device)
-    parts = torch.arange(len(rooms)).split(100)
+    parts = [torch.arange(first, min(first + 100, len(rooms))) for first in range(0, len(rooms), 100)]
     guess = torch.cat([net({name: data[name][part] for name in inputs}).argmax(1).cpu() for part in parts])
     return float(np.mean((guess == rooms.label).numpy()) * 100)

@@ -31,7 +31,6 @@ from ask_lib.data.rooms.materials import TEXTURES
 from ask_lib.data.rooms.pack import Shapes, pack, pack_lights
 from ask_lib.data.rooms.textures import Spot, paint
 
-
 PLAIN = TEXTURES.index("plain")
 
 
@@ -158,14 +157,23 @@ def _radiance(
 
 
 def _supersampled(
-    shapes: Shapes, room: LitRoom, view: Pinhole, hits: Hits, flat: Surface, lit: Lit, coarse: torch.Tensor, samples: int
+    shapes: Shapes,
+    room: LitRoom,
+    view: Pinhole,
+    hits: Hits,
+    flat: Surface,
+    lit: Lit,
+    coarse: torch.Tensor,
+    samples: int,
 ) -> torch.Tensor:
     """Colours ``(3, B * H * W)`` from ``samples ** 2`` rays a pixel, averaged after the display curve.
 
     Rays are cast anew in pixels at edges. On one textured surface they go on to the plane that the pixel's middle
     lies in, and on a plain one the pixel keeps its colour.
     """
-    fine = Pinhole(view.scene, view.place, view.rotation, view.focal * samples, view.height * samples, view.width * samples)
+    fine = Pinhole(
+        view.scene, view.place, view.rotation, view.focal * samples, view.height * samples, view.width * samples
+    )
     edge = _edges(hits, flat)
     found = cast(shapes, fine, edge.repeat_interleave(samples, 1).repeat_interleave(samples, 2))
     pixel = torch.nonzero(edge.reshape(-1) | (shapes.texture[flat.shape] != PLAIN))[:, 0]
@@ -187,9 +195,7 @@ def _supersampled(
     return coarse
 
 
-def _inside(
-    parent: torch.Tensor, view: Pinhole, samples: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def _inside(parent: torch.Tensor, view: Pinhole, samples: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Scene, x and y in the fine picture of the samples of each pixel; ``parent`` names a pixel once a sample."""
     within = torch.arange(samples**2, device=parent.device).repeat(len(parent) // samples**2)
     row = torch.div(parent, view.width, rounding_mode="floor")

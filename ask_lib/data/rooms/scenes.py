@@ -79,12 +79,12 @@ def _bookstore(b: Builder) -> None:
 def _classroom(b: Builder) -> None:
     if b.draws.chance(0.75):
         b.wall(_make(b, living.board), tries=40)
-    w, d, _ = b.size
+    deep = b.size[1]
     facing = b.draws.choice((0.0, math.pi, math.pi / 2, -math.pi / 2), (0.15, 0.5, 0.2, 0.15))
     desk, seat = _make(b, tables.pupil_desk), _make(b, seating.chair)
     columns, rows = b.draws.integer(2, 4), b.draws.integer(2, 3)
     dx, dy = b.draws.between(0.95, 1.25), b.draws.between(1.05, 1.3)
-    ox, oy = b.draws.normal(0.25), b.draws.between(-0.2, 0.5) * d / 5
+    ox, oy = b.draws.normal(0.25), b.draws.between(-0.2, 0.5) * deep / 5
     c, s = math.cos(facing), math.sin(facing)
     for i in range(columns):
         for j in range(rows):

@@ -154,7 +154,7 @@ def _screen(s: Spot) -> torch.Tensor:
 
 
 def _board(s: Spot) -> torch.Tensor:
-    bright = (s.seed % 3 > 0)
+    bright = s.seed % 3 > 0
     back = torch.where(bright, s.base * 0.12 + 0.82, s.base * 0.2 + 0.08)
     ink = torch.where(bright, s.second * 0.5, s.second * 0.3 + 0.6)
     word = noise(s.u * 6, s.v * 9, s.seed + 3) > 0.45

@@ -20,7 +20,9 @@ def television(d: Draws, p: Palette) -> Design:
     sh, metal = sw * 0.57, p.metal()
     parts += [box(0, -0.05, 0.46, 0.3, 0.18, 0.02, metal), box(0, -0.06, 0.46, 0.08, 0.04, 0.12, metal)]
     parts.append(cushion(0, -0.05, 0.54, sw, 0.05, sh, metal, 0.012))
-    parts.append(sheet(0, -0.0245, 0.54 + sh / 2, sw - 0.03, sh - 0.03, p.decal("screen", glow=d.between(0.0, 0.9), gloss=0.3)))
+    parts.append(
+        sheet(0, -0.0245, 0.54 + sh / 2, sw - 0.03, sh - 0.03, p.decal("screen", glow=d.between(0.0, 0.9), gloss=0.3))
+    )
     return design("television", parts, w, 0.42, 0.46)
 
 
@@ -64,7 +66,10 @@ def floor_lamp(d: Draws, p: Palette) -> Design:
 def board(d: Draws, p: Palette) -> Design:
     """A wide writing board; flat, with a ledge for chalk."""
     w, h = d.between(2.0, 3.0), d.between(1.0, 1.2)
-    parts = [sheet(0, -0.02, 0.85 + h / 2, w, h, p.decal("board", gloss=0.05)), box(0, 0.0, 0.82, w * 0.6, 0.05, 0.025, p.metal())]
+    parts = [
+        sheet(0, -0.02, 0.85 + h / 2, w, h, p.decal("board", gloss=0.05)),
+        box(0, 0.0, 0.82, w * 0.6, 0.05, 0.025, p.metal()),
+    ]
     return design("board", parts, w, 0.04, 0.85 + h)
 
 
@@ -136,7 +141,11 @@ def copier(d: Draws, p: Palette) -> Design:
     parts.append(box(0, -0.05, h * 0.62 + 0.05, 0.62, 0.5, 0.1, metal))
     parts.append(cushion(0, 0, h * 0.62 + 0.15, 0.64, 0.6, h * 0.38 - 0.15, body, 0.03))
     tray = tilted(box(-0.43, 0, h * 0.72, 0.28, 0.35, 0.02, metal), turn_y(0.3))
-    parts += [tray, mat(0.15, 0.2, h + 0.001, 0.26, 0.14, p.decal("buttons")), mat(-0.12, -0.05, h + 0.001, 0.3, 0.36, p.decal("paper"))]
+    parts += [
+        tray,
+        mat(0.15, 0.2, h + 0.001, 0.26, 0.14, p.decal("buttons")),
+        mat(-0.12, -0.05, h + 0.001, 0.3, 0.36, p.decal("paper")),
+    ]
     return design("copier", parts, 0.9, 0.66, h)
 
 
@@ -216,5 +225,7 @@ def stairs(d: Draws, p: Palette) -> Design:
     wood, w, n = p.hard(), d.between(0.8, 0.95), 8
     parts = [box(-1.0 + 0.27 * i, 0, 0, 0.27, w, 0.18 * (i + 1), wood) for i in range(n)]
     parts += [post(-1.0 + 0.27 * i, w / 2 - 0.04, 0.18 * (i + 1), 0.015, 0.85, p.metal()) for i in range(0, n, 1)]
-    rail = tilted(rod(-1.0 + 0.27 * (n - 1) / 2, w / 2 - 0.04, 0.18 * (n + 1) / 2 + 0.86, 2.45, 0.03, wood), turn_y(-0.588))
+    rail = tilted(
+        rod(-1.0 + 0.27 * (n - 1) / 2, w / 2 - 0.04, 0.18 * (n + 1) / 2 + 0.86, 2.45, 0.03, wood), turn_y(-0.588)
+    )
     return design("stairs", [*parts, rail], 2.3, w, 1.5)

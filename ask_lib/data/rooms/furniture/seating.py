@@ -57,7 +57,9 @@ def _upholstered(d: Draws, p: Palette, category: str, seats: int) -> Design:
     inner = seats * seat
     w = inner + 2 * arm
     foot = p.metal()
-    parts = [post(sx * (w / 2 - 0.08), sy * (depth / 2 - 0.08), 0, 0.02, 0.09, foot) for sx in (-1, 1) for sy in (-1, 1)]
+    parts = [
+        post(sx * (w / 2 - 0.08), sy * (depth / 2 - 0.08), 0, 0.02, 0.09, foot) for sx in (-1, 1) for sy in (-1, 1)
+    ]
     parts.append(cushion(0, 0, 0.08, w - 0.02, depth - 0.04, h - 0.2, soft, 0.03))
     for i in range(seats):
         x = (i - (seats - 1) / 2) * seat

@@ -135,7 +135,10 @@ def book_rack(d: Draws, p: Palette) -> Design:
 def till(d: Draws, p: Palette) -> Design:
     """A shop counter with a cash register."""
     w, dep, h, wood = d.between(1.2, 1.6), 0.6, d.between(0.95, 1.05), p.hard()
-    parts = [box(0, 0, 0, w, dep, h - 0.04, wood), cushion(0, 0, h - 0.04, w + 0.08, dep + 0.08, 0.045, p.hard(), 0.015)]
+    parts = [
+        box(0, 0, 0, w, dep, h - 0.04, wood),
+        cushion(0, 0, h - 0.04, w + 0.08, dep + 0.08, 0.045, p.hard(), 0.015),
+    ]
     parts += [box(x * w, dep / 2 + 0.008, 0.12, w / 3.6, 0.016, h - 0.3, wood) for x in (-0.32, 0, 0.32)]
     x, metal = d.between(-0.3, 0.3) * w, p.metal()
     parts += [cushion(x, 0, h, 0.36, 0.36, 0.12, metal, 0.02), box(x, -0.1, h + 0.1, 0.3, 0.1, 0.16, metal)]

@@ -54,7 +54,10 @@ def pupil_desk(d: Draws, p: Palette) -> Design:
     """A single school desk with a tray under its top."""
     w, dep, h, metal, top = 0.65, 0.48, 0.73, p.metal(), p.hard()
     parts = four_legs(w - 0.04, dep - 0.04, h - 0.02, 0.035, metal)
-    parts += [cushion(0, 0, h - 0.025, w, dep, 0.025, top, 0.01), box(0, 0.0, h - 0.14, w - 0.1, dep - 0.1, 0.02, metal)]
+    parts += [
+        cushion(0, 0, h - 0.025, w, dep, 0.025, top, 0.01),
+        box(0, 0.0, h - 0.14, w - 0.1, dep - 0.1, 0.02, metal),
+    ]
     parts += [box(0, dep / 2 - 0.03, h - 0.14, w - 0.08, 0.015, 0.12, metal)]
     if d.chance(0.5):
         parts.append(mat(d.between(-0.12, 0.12), 0, h + 0.001, 0.21, 0.29, p.decal("paper")))
@@ -96,7 +99,10 @@ def computer(d: Draws, p: Palette) -> Design:
         base = [cushion(0, 0.0, 0, 0.36, 0.25, 0.018, metal, 0.008), mat(0, 0, 0.019, 0.3, 0.12, p.decal("keyboard"))]
         return design("computer", [*lid, *base], 0.4, 0.3, 0.25)
     w, h = d.between(0.48, 0.64), d.between(0.3, 0.37)
-    parts = [cushion(0, -0.08, 0.12, w, 0.04, h, metal, 0.012), sheet(0, -0.059, 0.12 + h / 2, w - 0.02, h - 0.02, shown)]
+    parts = [
+        cushion(0, -0.08, 0.12, w, 0.04, h, metal, 0.012),
+        sheet(0, -0.059, 0.12 + h / 2, w - 0.02, h - 0.02, shown),
+    ]
     parts += [box(0, -0.1, 0.0, 0.05, 0.03, 0.2, metal), post(0, -0.08, 0, 0.12, 0.015, metal)]
     parts += [cushion(0, 0.16, 0, 0.42, 0.13, 0.018, metal, 0.008), mat(0, 0.16, 0.019, 0.4, 0.11, p.decal("keyboard"))]
     return design("computer", parts, w, 0.45, h + 0.12)

@@ -120,7 +120,10 @@ def stove(d: Draws, p: Palette) -> Design:
     if d.chance(0.6):
         x, y = d.choice((-0.14, 0.14)), d.choice((-0.13, 0.13))
         pot = p.accent()
-        parts += [post(x, y, h + 0.002, 0.11, d.between(0.1, 0.18), pot), rod(x, y + 0.18, h + 0.1, 0.18, 0.012, pot, "y")]
+        parts += [
+            post(x, y, h + 0.002, 0.11, d.between(0.1, 0.18), pot),
+            rod(x, y + 0.18, h + 0.1, 0.18, 0.012, pot, "y"),
+        ]
     return design("stove", parts, 0.61, 0.62, h)
 
 
@@ -132,7 +135,10 @@ def fridge(d: Draws, p: Palette) -> Design:
     parts += [cushion(0, 0.31, 0.05, 0.64, 0.07, split - 0.06, body, 0.025)]
     parts += [cushion(0, 0.31, split, 0.64, 0.07, h - split - 0.01, body, 0.025)]
     side = d.choice((-1, 1)) * 0.26
-    parts += [box(side, 0.37, split - 0.34, 0.025, 0.035, 0.28, metal), box(side, 0.37, split + 0.06, 0.025, 0.035, 0.28, metal)]
+    parts += [
+        box(side, 0.37, split - 0.34, 0.025, 0.035, 0.28, metal),
+        box(side, 0.37, split + 0.06, 0.025, 0.035, 0.28, metal),
+    ]
     if d.chance(0.5):
         parts.append(sheet(-side * 0.4, 0.3455, split + 0.3, 0.18, 0.24, p.decal("paper")))
     return design("fridge", parts, 0.66, 0.7, h)
