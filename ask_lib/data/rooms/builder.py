@@ -12,6 +12,7 @@ from ask_lib.data.rooms.parts import Part, Vector, moved
 
 KEY, DISTRACTOR, FIXTURE = "key", "distractor", "fixture"
 THIN = 0.015
+CLEAR = 1.7  # metres
 WALL_YAWS = {"back": math.pi, "front": 0.0, "left": -math.pi / 2, "right": math.pi / 2}
 
 
@@ -143,7 +144,7 @@ class Builder:
         return thing
 
     def wall(
-        self, made: Design, role: str = KEY, *, tries: int = 24, near: Thing | None = None, seen: bool | None = None
+        self, made: Design, role: str = KEY, *, tries: int = 50, near: Thing | None = None, seen: bool | None = None
     ) -> Thing | None:
         """Place a design with its back to a wall.
 
@@ -168,16 +169,23 @@ class Builder:
                 return thing
         return None
 
-    def row(self, designs: list[Design], role: str = KEY, tries: int = 40) -> list[Thing]:
-        """Place designs side by side along one wall, in the given order; drops from the end what does not fit."""
-        for count in range(len(designs), 0, -1):
+    def row(self, designs: list[Design], role: str = KEY, tries: int = 40, *, shorten: bool = True) -> list[Thing]:
+        """Place designs side by side along one wall, in the given order.
+
+        Args:
+            designs: What, from left to right as seen from the wall.
+            role: Their role.
+            tries: How often to try each length.
+            shorten: Drop from the end what does not fit; otherwise it is all or nothing.
+        """
+        for count in range(len(designs), 0 if shorten else len(designs) - 1, -1):
             for _ in range(tries):
                 placed = self._try_row(designs[:count], role)
                 if placed:
                     return placed
         return []
 
-    def floor(self, made: Design, role: str = KEY, *, yaw: float | None = None, tries: int = 24) -> Thing | None:
+    def floor(self, made: Design, role: str = KEY, *, yaw: float | None = None, tries: int = 50) -> Thing | None:
         """Place a design freely on the floor, turned to a quarter and a little more unless ``yaw`` is given."""
         w, d, _ = self.size
         for _ in range(tries):
@@ -185,7 +193,7 @@ class Builder:
             margin = 0.3 + 0.3 * min(made.width, made.depth)
             x = self.draws.between(-w / 2 + margin, w / 2 - margin)
             y = self.draws.between(-d / 2 + margin, d / 2 - margin)
-            if role == KEY and not self._in_view(made, (x, y, 0.0)):
+            if role == KEY and not (self._in_view(made, (x, y, 0.0)) and self._clear_of_camera(x, y)):
                 continue
             thing = self.put(made, role, (x, y, 0.0), turn)
             if thing is not None:
@@ -246,6 +254,10 @@ class Builder:
     def _in_view(self, made: Design, place: Vector, margin: float = 0.85) -> bool:
         height = min(max(made.height * 0.6, 0.3), 1.6)
         return self.camera.sees((place[0], place[1], place[2] + height), margin)
+
+    def _clear_of_camera(self, x: float, y: float) -> bool:
+        """Far enough not to fill the picture: near things would tell a class by the mean depth alone."""
+        return math.hypot(x - self.camera.place[0], y - self.camera.place[1]) > CLEAR
 
     def _inside(self, bounds: Bounds) -> bool:
         w, d, h = (self.size[0] / 2 + 2 * THIN, self.size[1] / 2 + 2 * THIN, self.size[2])

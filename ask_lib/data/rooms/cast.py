@@ -215,7 +215,7 @@ def _room(shapes: Shapes, view: View, which: torch.Tensor, way: torch.Tensor) ->
     row = columns(table, which)
     positive = way > 0
     steps = (torch.where(positive, row[3:6], row[0:3]) - row[6:9]) / _safe(way)
-    distance, axis = steps.min(dim=0)
+    distance, axis = torch.where(way.abs() < 1e-8, FAR, steps).min(dim=0)
     up = torch.gather(positive, 0, axis[None])[0]
     first = shapes.first[view.scene][which]
     return distance.clamp_min(0), first + 2 * axis + up.long()

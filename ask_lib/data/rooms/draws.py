@@ -87,4 +87,5 @@ class Draws:
         """An array of standard normals."""
         pair = self.units(2, math.prod(shape))
         radius: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = np.sqrt(-2.0 * np.log1p(-pair[0]))
-        return (radius * np.cos(2.0 * np.pi * pair[1])).reshape(shape)
+        wave: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = np.cos(2.0 * np.pi * pair[1])
+        return (radius * wave).reshape(shape)

@@ -177,7 +177,7 @@ def _distractors(b: Builder) -> None:
     if b.draws.chance(0.4):
         x, y = b.draws.normal(0.5), b.draws.between(-0.1, 0.25) * b.size[1]
         b.put(living.rug(b.draws, b.palette), DISTRACTOR, (x, y, 0.0), b.draws.integer(0, 1) * math.pi / 2)
-    for choices, mean in ((SHARED_FLOOR, 2.6), (SHARED_WALL, 3.4)):
+    for choices, mean in ((SHARED_FLOOR, 2.2), (SHARED_WALL, 2.8)):
         makers, weights = [c[0] for c in choices], [c[1] for c in choices]
         for _ in range(min(b.draws.poisson(mean), 8)):
             made = b.draws.choice(makers, weights)(b.draws, b.palette)

@@ -70,7 +70,7 @@ def _bookstore(b: Builder) -> None:
     for _ in range(b.draws.integer(0, 2)):
         b.wall(_make(b, storage.bookcase))
     aisle = b.draws.choice((0.0, math.pi / 2, math.pi, -math.pi / 2))
-    for _ in range(b.draws.integer(0, 2)):
+    if b.draws.chance(0.6):
         b.floor(_make(b, storage.low_bookcase), yaw=aisle)
     _some(b, [(storage.book_table, 0.65), (storage.book_rack, 0.5)], "floor")
     _some(b, [(storage.till, 0.4)], "floor")
@@ -159,9 +159,12 @@ def _kitchen(b: Builder) -> None:
     middle = [wet.counter(b.draws, b.palette, width), _make(b, wet.stove)]
     if b.draws.chance(0.5):
         middle.reverse()
-    wanted = fridge + middle if b.draws.chance(0.5) else middle + fridge
-    row = b.row(wanted)
-    row += [thing for made in wanted[len(row) :] if (thing := b.wall(made)) is not None]
+    row = b.row(fridge + middle if b.draws.chance(0.5) else middle + fridge, shorten=False)
+    if not row:
+        # No wall is free for all of them: the worktop and the stove together if they can, the rest where there is room.
+        row = b.row(middle, shorten=False)
+        left = fridge if row else [*sorted(middle, key=lambda made: made.category), *fridge]
+        row += [thing for made in left if (thing := b.wall(made, tries=60)) is not None]
     for thing in row:
         if thing.design.category == "counter" and b.draws.chance(0.75):
             b.wall(wet.wall_cabinet(b.draws, b.palette, width * b.draws.between(0.6, 0.95)), near=thing)

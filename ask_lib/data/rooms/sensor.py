@@ -50,7 +50,7 @@ def sense_depth(depth: Array, normal: Array, albedo: Array, strength: float, dra
     height, width = depth.shape
     noise = _smooth(draws.normals(height, width)) * SIGMA * strength * depth**2
     noisy = depth + noise
-    step = QUANTUM * strength * depth**2
+    step = np.maximum(QUANTUM * strength * depth**2, 1e-6)
     noisy = np.round(noisy / step) * step
     lost = draws.units(height, width) < _loss(depth, normal, albedo) * min(strength, 2.0)
     patches = _smooth(_smooth(draws.normals(height, width))) * 1.5

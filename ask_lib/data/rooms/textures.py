@@ -145,11 +145,19 @@ def _damask(s: Spot) -> torch.Tensor:
     return _mix(s.base, s.second, ((wave.abs() > 0.35) ^ (leaf > 0.9)).float() * 0.8)
 
 
+def _landscape(s: Spot) -> torch.Tensor:
+    hills = noise(s.u * 5 + 11, s.u * 0, s.seed) * 1.4 - 0.7
+    sky = _mix(s.second * 0.4 + 0.55, s.base * 0.5 + 0.4, s.b * 0.5 + 0.5)
+    return torch.where(s.b < hills, s.base * (0.6 + 0.5 * noise(s.u * 20, s.v * 20, s.seed)), sky)
+
+
 def _screen(s: Spot) -> torch.Tensor:
-    back = s.base * 0.35 + 0.12
-    pane = (hashed(torch.floor(s.a * 1.5 + 7).long(), torch.floor(s.b * 1.2 + 7).long(), s.seed) > 0.5).float()
-    lines = (noise(s.u * 14, s.v * 55, s.seed) > 0.6).float() * (s.b < 0.7).float()
-    shown = _mix(back, s.second * 0.4 + 0.5, torch.maximum(pane * 0.5, lines))
+    row = torch.floor(s.b * 9)
+    left = (hashed(row.long(), row.long() * 0, s.seed) * 3).floor() * 0.12 - 0.8
+    right = hashed(row.long(), row.long() * 0 + 1, s.seed) * 1.1 - 0.35
+    written = (_joints(s.b * 9 + 0.5, 0.4) > 0) & (s.a > left) & (s.a < right) & (s.b < 0.72)
+    text = _mix(s.base * 0.15 + 0.78, s.second * 0.5 + 0.1, (written | (s.b > 0.82)).float())
+    shown = torch.where(s.seed % 2 == 0, _landscape(s), text)
     return torch.where(_frame(s, 0.018), torch.full_like(shown, 0.05), shown)
 
 
@@ -164,11 +172,8 @@ def _board(s: Spot) -> torch.Tensor:
 
 
 def _picture(s: Spot) -> torch.Tensor:
-    hills = noise(s.u * 5 + 11, s.u * 0, s.seed) * 1.4 - 0.7
-    sky = _mix(s.second * 0.4 + 0.55, s.base * 0.5 + 0.4, s.b * 0.5 + 0.5)
-    scene = torch.where((s.b < hills), s.base * (0.6 + 0.5 * noise(s.u * 20, s.v * 20, s.seed)), sky)
     blots = _mix(s.base, s.second, (noise(s.u * 7, s.v * 7, s.seed) > 0.5).float())
-    shown = torch.where((s.seed % 2 == 0), scene, blots)
+    shown = torch.where(s.seed % 2 == 0, _landscape(s), blots)
     shown = torch.where(_frame(s, 0.07), torch.full_like(shown, 0.9), shown)
     return torch.where(_frame(s, 0.025), s.second * 0.35, shown)
 
