@@ -29,13 +29,14 @@ from ask_lib.data.rooms import (
     render_batch,
     render_room,
     scene_of,
+    textures,
 )
 from ask_lib.data.rooms.builder import Camera
 from ask_lib.data.rooms.cast import Pinhole, cast
 from ask_lib.data.rooms.draws import Draws
 from ask_lib.data.rooms.frames import QUALITIES
 from ask_lib.data.rooms.layout import Scene
-from ask_lib.data.rooms.materials import Material
+from ask_lib.data.rooms.materials import TEXTURES, Material
 from ask_lib.data.rooms.pack import pack
 from ask_lib.data.rooms.parts import Part, ball, box, cushion, post, sheet
 from ask_lib.data.rooms.render import cameras, draw
@@ -220,12 +221,26 @@ def test_same_twice() -> None:
 
 
 PINNED = "18271f3132a68ba3"
+PINNED_BLOCKS = [[50.7, 48.7, 118.1, 100.9], [36.3, 72.6, 69.1, 36.7], [40.9, 83.8, 88.1, 51.2]]
+PINNED_DEPTH = [[3.196, 4.599, 4.864, 4.358], [3.241, 3.919, 4.162, 3.993], [2.165, 2.164, 2.163, 2.163]]
 PINNED_DRAWS = [9, 2, 2, 1, 2, 7, 7, 6]
 
 
 def test_layout_is_pinned() -> None:
     digests = "".join(content_hash(scene_of(index, split=split)) for split in SPLITS for index in range(10))
     assert hashlib.sha256(digests.encode()).hexdigest()[:16] == PINNED, "bump VERSION and give the reason"
+
+
+def test_pixels_are_pinned_loosely() -> None:
+    frame = render_room(0, split="val", options=SMALL)
+    blocks = frame.rgb.reshape(3, 3, 16, 4, 16).mean((2, 4)).mean(0)  # (3, 4)
+    assert np.allclose(blocks, PINNED_BLOCKS, atol=2.0)
+    depth = frame.exact_depth.reshape(3, 16, 4, 16).mean((1, 3))
+    assert np.allclose(depth, PINNED_DEPTH, atol=0.02)
+
+
+def test_every_texture_has_its_painter() -> None:
+    assert set(textures._PAINTERS) == set(TEXTURES) - {"plain"}
 
 
 def test_draws_are_pinned() -> None:

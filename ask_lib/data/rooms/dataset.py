@@ -46,7 +46,8 @@ class Rooms(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
         seed: Of the data set.
         options: How the frames are drawn.
         root: Cache folder; see ``cache_folder``.
-        workers: Processes that draw; 1 draws in this one.
+        workers: Processes that draw; 1 draws in this one. More are started afresh, so a script needs the usual
+            ``if __name__ == "__main__"`` guard; a notebook does not.
         device: Where to draw.
         progress: Show a bar while drawing.
 

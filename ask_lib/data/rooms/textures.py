@@ -280,5 +280,32 @@ def _map(s: Spot) -> torch.Tensor:
 
 
 _PAINTERS: dict[str, Texture] = {
-    name: value for name in TEXTURES if (value := globals().get(f"_{name}")) is not None
-}  # fmt: skip
+    "grain": _grain,
+    "weave": _weave,
+    "speckle": _speckle,
+    "stripe": _stripe,
+    "check": _check,
+    "tile": _tile,
+    "planks": _planks,
+    "brick": _brick,
+    "damask": _damask,
+    "screen": _screen,
+    "board": _board,
+    "picture": _picture,
+    "mirror": _mirror,
+    "rug": _rug,
+    "rings": _rings,
+    "plates": _plates,
+    "oven": _oven,
+    "porthole": _porthole,
+    "books": _books,
+    "keyboard": _keyboard,
+    "paper": _paper,
+    "clock": _clock,
+    "sky": _sky,
+    "glow": _glow,
+    "notes": _notes,
+    "buttons": _buttons,
+    "slats": _slats,
+    "map": _map,
+}
