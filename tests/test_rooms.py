@@ -220,7 +220,7 @@ def test_same_twice() -> None:
     assert np.array_equal(first.rgb, second.rgb) and np.array_equal(first.depth, second.depth)
 
 
-PINNED = "18271f3132a68ba3"
+PINNED = "4e4c4583211f0c0b"
 PINNED_BLOCKS = [[50.7, 48.7, 118.1, 100.9], [36.3, 72.6, 69.1, 36.7], [40.9, 83.8, 88.1, 51.2]]
 PINNED_DEPTH = [[3.196, 4.599, 4.864, 4.358], [3.241, 3.919, 4.162, 3.993], [2.165, 2.164, 2.163, 2.163]]
 PINNED_DRAWS = [9, 2, 2, 1, 2, 7, 7, 6]

@@ -65,14 +65,13 @@ def _bedroom(b: Builder) -> None:
 
 
 def _bookstore(b: Builder) -> None:
-    count = b.draws.integer(1, 3)
-    b.row([_make(b, storage.bookcase) for _ in range(count)])
-    for _ in range(b.draws.integer(0, 2)):
+    b.row([_make(b, storage.bookcase) for _ in range(b.draws.integer(1, 2))])
+    for _ in range(b.draws.integer(0, 1)):
         b.wall(_make(b, storage.bookcase))
     aisle = b.draws.choice((0.0, math.pi / 2, math.pi, -math.pi / 2))
-    if b.draws.chance(0.6):
+    if b.draws.chance(0.35):
         b.floor(_make(b, storage.low_bookcase), yaw=aisle)
-    _some(b, [(storage.book_table, 0.65), (storage.book_rack, 0.5)], "floor")
+    _some(b, [(storage.book_table, 0.6), (storage.book_rack, 0.5)], "floor")
     _some(b, [(storage.till, 0.4)], "floor")
 
 

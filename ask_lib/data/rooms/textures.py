@@ -220,7 +220,7 @@ def _books(s: Spot) -> torch.Tensor:
     shifted = s.u / 0.036 + 0.35 * torch.sin(s.u * 61 + s.seed.float())
     i = torch.floor(shifted).long()
     tone = hashed(i, i * 0, s.seed)
-    colour = _mix(s.base, s.second, hashed(i, i * 0 + 1, s.seed)) * (0.45 + 0.75 * tone)
+    colour = _mix(s.base, s.second, hashed(i, i * 0 + 1, s.seed)) * (0.6 + 0.6 * tone)
     low = s.b > 0.55 + 0.45 * hashed(i, i * 0 + 2, s.seed)
     band = ((s.b - 0.4).abs() < 0.08) & (tone > 0.5)
     colour = torch.where(band, colour * 0.4 + 0.5, colour)
