@@ -85,6 +85,7 @@ def _sheet(given: argparse.Namespace) -> None:
         remove_key_objects=given.remove_key_objects,
         remove_distractors=given.remove_distractors,
     )
+    torch.set_num_threads(1)  # small steps: threads cost more than they bring
     rows = [
         [
             render_room(
