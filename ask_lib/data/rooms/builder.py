@@ -209,6 +209,17 @@ class Builder:
         place = base.at(x, y, base.design.height)
         return self.put(made, role, place, base.yaw + turn, parent=self.things.index(base))
 
+    def behind(self, base: Thing | None, made: Design, *, role: str = KEY) -> Thing | None:
+        """Put a flat design on the wall behind another thing; what the two share of the wall is no collision."""
+        if base is None:
+            return None
+        place = base.at(0.0, (made.depth - base.design.depth) / 2)
+        bounds = _moved_bounds(made.bounds, place, base.yaw)
+        others = [t.bounds for t in self.things if t is not base and t.parent < 0 and t.design.category != "rug"]
+        if any(overlap(bounds, other, 0.01) for other in others):
+            return None
+        return self.put(made, role, place, base.yaw, parent=self.things.index(base))
+
     def by(
         self, base: Thing | None, made: Design, x: float, y: float, turn: float = 0.0, *, role: str = KEY,
         slack: float = 0.05,

@@ -32,9 +32,7 @@ def cache_folder(root: str | Path | None = None) -> Path:
 def save(path: Path, arrays: Mapping[str, Array]) -> None:
     """Write arrays to a shard in one step, with a checksum in front."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **dict(arrays))
-    body = buffer.getvalue()
+    body = _zipped(arrays)
     own = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.part")
     try:
         with own.open("wb") as file:
@@ -45,6 +43,16 @@ def save(path: Path, arrays: Mapping[str, Array]) -> None:
         own.replace(path)
     finally:
         own.unlink(missing_ok=True)
+
+
+def _zipped(arrays: Mapping[str, Array]) -> bytes:
+    """As ``np.savez_compressed`` does it, but fast: pixels with noise gain little from more work."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+    return buffer.getvalue()
 
 
 def load(path: Path) -> dict[str, Array] | None:

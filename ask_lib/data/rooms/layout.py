@@ -20,7 +20,7 @@ from ask_lib.data.rooms.materials import Material, Palette
 from ask_lib.data.rooms.parts import Part, Vector
 from ask_lib.data.rooms.scenes import LABELS, furnish
 
-VERSION = 1
+VERSION = 0  # not frozen yet
 ATTEMPTS = 12
 
 SHARED_FLOOR: tuple[tuple[Maker, float], ...] = (
@@ -139,15 +139,15 @@ def _rounded(values: list[float]) -> list[int]:
 
 def _attempt(words: tuple[object, ...], label: int) -> Scene:
     shared = Draws("shared", *words)
-    camouflage = 0.75 if shared.chance(0.12) else 0.08
+    camouflage = 0.6 if shared.chance(0.06) else 0.03
     palette = Palette(shared, camouflage)
     size = (shared.between(3.1, 5.0), shared.between(3.6, 5.4), shared.between(2.4, 2.8))
     builder = Builder(size, _camera(shared, size), shared, palette)
     _fixtures(builder)
     _distractors(builder)
     lamps, loose = _light(builder)
-    dim = shared.chance(0.15)
-    exposure = shared.between(0.16, 0.3) if dim else shared.between(0.8, 1.25)
+    dim = shared.chance(0.12)
+    exposure = shared.between(0.38, 0.6) if dim else shared.between(0.9, 1.35)
     tint = (1 + shared.normal(0.06), 1.0, 1 + shared.normal(0.08))
     builder.draws = Draws("key", label, *words)
     palette.pick_with(builder.draws)

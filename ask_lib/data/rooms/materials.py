@@ -7,6 +7,7 @@ metal, accent) alone.
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ask_lib.data.rooms.draws import Draws
@@ -19,6 +20,7 @@ DECALS = (
     "paper", "clock", "sky", "glow", "notes", "buttons", "slats", "map",
 )  # fmt: skip
 TEXTURES = (*SURFACES, *DECALS)
+APART = 0.16  # brightness by which furniture differs from the wall, unless it is camouflaged
 
 WOODS: tuple[Colour, ...] = (
     (0.82, 0.68, 0.50), (0.70, 0.53, 0.36), (0.56, 0.38, 0.24), (0.40, 0.26, 0.17), (0.74, 0.62, 0.50),
@@ -69,6 +71,10 @@ def shade(colour: Colour, factor: float) -> Colour:
     return r, g, b
 
 
+def _brightness(colour: Colour) -> float:
+    return 0.3 * colour[0] + 0.6 * colour[1] + 0.1 * colour[2]
+
+
 def muted(draws: Draws, value: tuple[float, float], saturation: tuple[float, float]) -> Colour:
     """A colour of any hue; strong yellow-greens and magentas, which rooms seldom have, are toned down."""
     hue, sat, val = draws.unit(), draws.between(*saturation), draws.between(*value)
@@ -91,9 +97,9 @@ class Palette:
         self.wall = self._wall(busy)
         self.floor = self._floor()
         self.ceiling = Material("plain", mix(self.wall.base, (0.95, 0.95, 0.94), 0.75), (0.9, 0.9, 0.9))
-        self._hard = [self._any_hard() for _ in range(draws.integer(3, 4))]
-        self._soft = [self._any_soft() for _ in range(draws.integer(3, 4))]
-        self._smooth = [self._any_smooth() for _ in range(2)]
+        self._hard = [self._apart(self._any_hard) for _ in range(draws.integer(3, 4))]
+        self._soft = [self._apart(self._any_soft) for _ in range(draws.integer(3, 4))]
+        self._smooth = [self._apart(self._any_smooth) for _ in range(2)]
         self._metal = self._any_metal()
         self._accents = [muted(draws, (0.3, 0.85), (0.15, 0.52)) for _ in range(4)]
 
@@ -142,6 +148,15 @@ class Palette:
     def _wood(self) -> Colour:
         return shade(self._draws.choice(WOODS), self._draws.between(0.85, 1.1))
 
+    def _apart(self, make: Callable[[], Material]) -> Material:
+        """A material whose brightness differs from the wall's, if a few draws give one."""
+        material = make()
+        for _ in range(4):
+            if abs(_brightness(material.base) - _brightness(self.wall.base)) > APART:
+                break
+            material = make()
+        return material
+
     def _hidden(self) -> Material | None:
         if not self._draws.chance(self._camouflage):
             return None
@@ -174,7 +189,7 @@ class Palette:
     def _wall(self, busy: bool) -> Material:
         texture = self._draws.choice(
             ("plain", "damask", "stripe", "tile", "brick", "speckle"),
-            (0.1, 0.3, 0.15, 0.1, 0.15, 0.2) if busy else (0.66, 0.07, 0.05, 0.1, 0.05, 0.07),
+            (0.1, 0.3, 0.15, 0.1, 0.15, 0.2) if busy else (0.74, 0.05, 0.04, 0.08, 0.04, 0.05),
         )
         base = muted(self._draws, (0.62, 0.93), (0.02, 0.2))
         if self._draws.chance(0.15):

@@ -75,7 +75,7 @@ def run_probes(
         "distractors_removed": RoomOptions(size=settings.size, remove_distractors=True),
     }
     others = {name: _rooms("val", settings.val, settings, options, root) for name, options in emptied.items()}
-    for inputs in (("rgb",), ("depth",), ("rgb", "depth")):
+    for inputs in (("rgb",), ("depth",), ("rgb", "depth"), ("geometry",)):
         name = "+".join(inputs)
         tables = [_network(inputs, train, {"": val, **others}, settings, seed) for seed in settings.seeds]
         for key in tables[0]:
@@ -175,12 +175,15 @@ def _forest(train: Rooms, val: Rooms, seed: int) -> float:
     return float((model.predict(key_features(val)) == val.label.numpy()).mean() * 100)
 
 
+CHANNELS = {"rgb": 3, "depth": 2, "geometry": 3}
+
+
 class _Streams(nn.Module):
     """One small convolutional stream an input, joined before the classifier."""
 
     def __init__(self, inputs: Sequence[str]) -> None:
         super().__init__()
-        self.streams = nn.ModuleDict({name: _stream() for name in inputs})
+        self.streams = nn.ModuleDict({name: _stream(CHANNELS[name]) for name in inputs})
         self.classify = nn.Linear(128 * 2 * len(inputs), len(LABELS))
         self.drop = nn.Dropout(0.3)
 
@@ -192,18 +195,26 @@ class _Streams(nn.Module):
         return logits
 
 
-def _stream() -> nn.Sequential:
+def _stream(channels: int) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for before, after, stride in ((3, 24, 2), (24, 48, 1), (48, 96, 1), (96, 128, 1)):
+    for before, after, stride in ((channels, 24, 2), (24, 48, 1), (48, 96, 1), (96, 128, 1)):
         layers += [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
         layers += [nn.Conv2d(after, after, 3, 1, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
     return nn.Sequential(*layers[:-1])
 
 
-def _inputs(rooms: Rooms, device: str) -> dict[str, torch.Tensor]:
-    rgb = rooms.rgb.float() / 255
-    centred = (rgb - rgb.mean((2, 3), keepdim=True)) / (rgb.std((2, 3), keepdim=True) + 0.08)
-    return {"rgb": centred.to(device), "depth": depth_channels(rooms).to(device)}
+def _inputs(rooms: Rooms, inputs: Sequence[str], device: str) -> dict[str, torch.Tensor]:
+    """What the networks may see: colour, depth as the sensor gives it, or depth with the pose worked in."""
+    given = {}
+    if "rgb" in inputs:
+        rgb = rooms.rgb.float() / 255
+        given["rgb"] = (rgb - rgb.mean((2, 3), keepdim=True)) / (rgb.std((1, 2, 3), keepdim=True) + 0.08)
+    if "depth" in inputs:
+        near = 1.5 / _filled(rooms.depth).clamp_min(0.5) - 0.7
+        given["depth"] = torch.stack([near, (rooms.depth_mm == 0).float() - 0.1], 1)
+    if "geometry" in inputs:
+        given["geometry"] = depth_channels(rooms)
+    return {name: value.to(device, memory_format=torch.channels_last) for name, value in given.items()}
 
 
 def _network(
@@ -211,15 +222,17 @@ def _network(
 ) -> dict[str, float]:
     """Train once, measure on each of the test sets, in percent."""
     torch.manual_seed(seed)
-    net = _Streams(inputs).to(settings.device)
-    data, label = _inputs(train, settings.device), train.label.to(settings.device)
+    net = _Streams(inputs).to(settings.device, memory_format=torch.channels_last)
+    data, label = _inputs(train, inputs, settings.device), train.label.to(settings.device)
     steps = settings.epochs * (len(label) // 50)
     optimiser = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, steps)
     for _ in range(settings.epochs):
         for chosen in torch.randperm(len(label))[: len(label) // 50 * 50].reshape(-1, 50):
             batch = _augmented({name: data[name][chosen] for name in inputs})
-            loss = F.cross_entropy(net(batch), label[chosen], label_smoothing=0.05)
+            with torch.autocast(settings.device.split(":")[0], torch.bfloat16):
+                logits = net(batch)
+            loss = F.cross_entropy(logits.float(), label[chosen], label_smoothing=0.05)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -229,16 +242,25 @@ def _network(
 
 
 def _augmented(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """One flip and one shift for the whole batch, the same for colour and depth."""
-    if torch.rand(()) < 0.5:
-        batch = {name: value.flip(3) for name, value in batch.items()}
-    dy, dx = (int(torch.randint(-4, 5, ())) for _ in range(2))
-    return {name: torch.roll(value, (dy, dx), (2, 3)) for name, value in batch.items()}
+    """A flip and a shift a frame, the same for colour and depth; colours are mixed, darkened and brightened."""
+    first = next(iter(batch.values()))
+    count, _, height, width = first.shape
+    flip = torch.rand(count, device=first.device) < 0.5
+    dy, dx = (torch.randint(-reach, reach + 1, (count, 1), device=first.device) for reach in (4, 6))
+    rows = (torch.arange(height, device=first.device) + dy).clamp(0, height - 1)
+    columns = (torch.arange(width, device=first.device) + dx).clamp(0, width - 1)
+    columns = torch.where(flip[:, None], columns.flip(1), columns)
+    frame = torch.arange(count, device=first.device)[:, None, None]
+    moved = {name: v.permute(0, 2, 3, 1)[frame, rows[:, :, None], columns[:, None]] for name, v in batch.items()}
+    if "rgb" in moved:
+        mix = torch.eye(3, device=first.device) + 0.25 * torch.randn(count, 3, 3, device=first.device)
+        moved["rgb"] = torch.einsum("nhwc,ncd->nhwd", moved["rgb"], mix)
+    return {name: value.permute(0, 3, 1, 2) for name, value in moved.items()}
 
 
 @torch.no_grad()
 def _accuracy(net: nn.Module, rooms: Rooms, inputs: Sequence[str], device: str) -> float:
-    data = _inputs(rooms, device)
+    data = _inputs(rooms, inputs, device)
     parts = [torch.arange(first, min(first + 100, len(rooms))) for first in range(0, len(rooms), 100)]
     guess = torch.cat([net({name: data[name][part] for name in inputs}).argmax(1).cpu() for part in parts])
     return float(np.mean((guess == rooms.label).numpy()) * 100)

@@ -188,11 +188,22 @@ def _supersampled(
     spots = surface(shapes, eye + way * distance, shape)
     alone = torch.nonzero(at_edge & ((shape != flat.shape[parent]) | (dot(spots.normal, normal) < 0.9)))[:, 0]
     diffuse, shine = lit[0][:, parent], lit[1][:, parent]
-    part = Surface(spots.point[:, alone], spots.normal[:, alone], shape[alone], spots.uv[:, alone])
-    diffuse[:, alone], shine[:, alone] = _lit(shapes, room, view, scene[alone], part)
+    first, group = _together(parent[alone], shape[alone], spots.normal[:, alone])
+    own = alone[first]
+    part = Surface(spots.point[:, own], spots.normal[:, own], shape[own], spots.uv[:, own])
+    light = _lit(shapes, room, view, scene[own], part)
+    diffuse[:, alone], shine[:, alone] = light[0][:, group], light[1][:, group]
     colour = _display(_radiance(shapes, room, scene, spots, _albedo(shapes, spots), diffuse, shine))
     coarse[:, pixel] = colour.reshape(3, len(pixel), samples**2).mean(2)
     return coarse
+
+
+def _together(parent: torch.Tensor, shape: torch.Tensor, normal: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Runs of samples of one pixel on one face, which share their light: the first of each run, and each one's run."""
+    starts = torch.ones_like(parent, dtype=torch.bool)
+    bend = dot(normal[:, 1:], normal[:, :-1]) < 0.9
+    starts[1:] = (parent[1:] != parent[:-1]) | (shape[1:] != shape[:-1]) | bend
+    return torch.nonzero(starts)[:, 0], starts.cumsum(0) - 1
 
 
 def _inside(parent: torch.Tensor, view: Pinhole, samples: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

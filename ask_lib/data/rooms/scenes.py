@@ -50,7 +50,11 @@ def _bathroom(b: Builder) -> None:
         if place is not None and b.draws.chance(0.85):
             b.wall(_make(b, living.mirror), near=place)
     big = wet.bathtub if b.draws.chance(0.55) else wet.shower
-    _some(b, [(big, 0.8), (wet.toilet, 0.85), (wet.towel_rail, 0.6), (wet.shower, 0.2)])
+    placed = _some(b, [(big, 0.8), (wet.toilet, 0.85), (wet.towel_rail, 0.6), (wet.shower, 0.2)])
+    for thing in placed:
+        if thing.design.category in ("bathtub", "toilet", "shower") and b.draws.chance(0.55):
+            width = thing.design.width * b.draws.between(1.0, 1.3)
+            b.behind(thing, wet.splashback(b.draws, b.palette, width, 0.0, b.draws.between(1.2, 2.0)))
 
 
 def _bedroom(b: Builder) -> None:
@@ -78,6 +82,8 @@ def _bookstore(b: Builder) -> None:
 def _classroom(b: Builder) -> None:
     if b.draws.chance(0.75):
         b.wall(_make(b, living.board), tries=40)
+    if b.draws.chance(0.6):
+        b.wall(_make(b, living.wall_map), tries=40)
     deep = b.size[1]
     facing = b.draws.choice((0.0, math.pi, math.pi / 2, -math.pi / 2), (0.15, 0.5, 0.2, 0.15))
     desk, seat = _make(b, tables.pupil_desk), _make(b, seating.chair)
@@ -100,6 +106,10 @@ def _dining_room(b: Builder) -> None:
     table = b.floor(made, tries=60) or b.floor(_make(b, tables.dining_table), tries=60)
     if table is not None:
         _chairs_around(b, table)
+        if b.draws.chance(0.5):
+            width, deep = (table.design.width * 0.68,) * 2 if table.design.width == table.design.depth else (
+                table.design.width * b.draws.between(0.6, 0.97), table.design.depth * b.draws.between(0.4, 0.95))
+            b.on(table, tables.tablecloth(b.draws, b.palette, width, deep))
         _lay(b, table)
     _some(b, [(storage.sideboard, 0.75)])
 
@@ -165,6 +175,8 @@ def _kitchen(b: Builder) -> None:
         left = fridge if row else [*sorted(middle, key=lambda made: made.category), *fridge]
         row += [thing for made in left if (thing := b.wall(made, tries=60)) is not None]
     for thing in row:
+        if thing.design.category in ("counter", "stove") and b.draws.chance(0.6):
+            b.behind(thing, wet.splashback(b.draws, b.palette, thing.design.width, 0.92, 1.42))
         if thing.design.category == "counter" and b.draws.chance(0.75):
             b.wall(wet.wall_cabinet(b.draws, b.palette, width * b.draws.between(0.6, 0.95)), near=thing)
         if thing.design.category == "stove" and b.draws.chance(0.75):
@@ -209,7 +221,7 @@ def _laundry(b: Builder) -> None:
 
 def _gym(b: Builder) -> None:
     _some(b, [(living.treadmill, 0.85), (seating.weight_bench, 0.75), (seating.gym_ball, 0.6)], "floor")
-    _some(b, [(living.dumbbells, 0.75)])
+    _some(b, [(living.dumbbells, 0.75), (living.wide_mirror, 0.7)])
 
 
 def _storage(b: Builder) -> None:

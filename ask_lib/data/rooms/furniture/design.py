@@ -20,13 +20,13 @@ CATEGORIES: tuple[str, ...] = (
     # bookstore
     "bookcase", "book_table", "till", "book_rack",
     # classroom
-    "pupil_desk", "board", "lectern",
+    "pupil_desk", "board", "lectern", "wall_map",
     # dining room
-    "dining_table", "sideboard", "tableware",
+    "dining_table", "sideboard", "tableware", "tablecloth",
     # offices
     "desk", "computer", "swivel_chair", "desk_lamp", "pinboard", "partition", "filing_cabinet", "copier",
     # kitchen
-    "counter", "stove", "fridge", "wall_cabinet", "hood",
+    "counter", "stove", "fridge", "wall_cabinet", "hood", "splashback",
     # living room
     "sofa", "coffee_table", "television", "fireplace", "armchair",
     # others

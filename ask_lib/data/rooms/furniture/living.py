@@ -73,6 +73,18 @@ def board(d: Draws, p: Palette) -> Design:
     return design("board", parts, w, 0.04, 0.85 + h)
 
 
+def wall_map(d: Draws, p: Palette) -> Design:
+    """A large map on the wall; flat."""
+    w, h = d.between(1.2, 1.8), d.between(0.85, 1.2)
+    return design("wall_map", [sheet(0, -0.01, 1.0 + h / 2, w, h, p.decal("map"))], w, 0.02, 1.0 + h)
+
+
+def wide_mirror(d: Draws, p: Palette) -> Design:
+    """A mirror as wide as a wall of a gym; flat."""
+    w, h = d.between(1.3, 2.2), d.between(1.2, 1.6)
+    return design("mirror", [sheet(0, -0.01, 0.45 + h / 2, w, h, p.decal("mirror", gloss=0.4))], w, 0.02, 0.45 + h)
+
+
 def pinboard(d: Draws, p: Palette) -> Design:
     """Notes on cork; flat."""
     w, h, z = d.between(0.8, 1.3), d.between(0.55, 0.8), d.between(1.35, 1.55)

@@ -50,6 +50,12 @@ def dining_table(d: Draws, p: Palette) -> Design:
     return _square_table("dining_table", d.between(1.3, 1.95), d.between(0.8, 0.95), h, d, p)
 
 
+def tablecloth(d: Draws, p: Palette, w: float, dep: float) -> Design:
+    """A runner or a cloth on a table; flat."""
+    print_ = replace(p.decal(d.choice(("check", "stripe", "damask"))), scale=d.between(0.06, 0.16))
+    return design("tablecloth", [mat(0, 0, 0.001, w, dep, print_)], w, dep, 0.001)
+
+
 def pupil_desk(d: Draws, p: Palette) -> Design:
     """A single school desk with a tray under its top."""
     w, dep, h, metal, top = 0.65, 0.48, 0.73, p.metal(), p.hard()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ask_lib.data.rooms.draws import Draws
 from ask_lib.data.rooms.furniture.design import Design, design, fronts
 from ask_lib.data.rooms.materials import Palette
@@ -108,6 +110,12 @@ def _worktop(d: Draws, p: Palette, w: float, h: float, sink: float) -> list[Part
         else:
             parts.append(cushion(x, -0.14, h, 0.24, 0.2, 0.2, p.accent(), 0.04))
     return parts
+
+
+def splashback(d: Draws, p: Palette, w: float, low: float, high: float) -> Design:
+    """Tiles on the wall behind something wet; flat."""
+    tiles = replace(p.decal("tile", gloss=0.2), scale=d.between(0.1, 0.2))
+    return design("splashback", [sheet(0, 0, (low + high) / 2, w, high - low, tiles)], w, 0.02, high)
 
 
 def stove(d: Draws, p: Palette) -> Design:
