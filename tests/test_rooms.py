@@ -326,7 +326,7 @@ def test_camera_and_noise_options() -> None:
     noisy = render_room(1, options=replace(EXACT, depth_noise=1.0))
     there = noisy.depth > 0
     error = np.abs(noisy.depth - noisy.exact_depth)[there]
-    assert 0.02 < 1 - there.mean() < 0.4 and 0.002 < error.mean() < 0.08
+    assert 0.02 < 1 - there.mean() < 0.5 and 0.005 < np.median(error) < 0.15
 
 
 def test_depth_noise_grows_with_the_square() -> None:

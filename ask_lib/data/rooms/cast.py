@@ -158,6 +158,20 @@ def pixel_grid(view: View) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     return which, (flat % view.width).repeat(count), (flat // view.width).repeat(count)
 
 
+def _grid_of(wanted: torch.Tensor, view: View) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """View, x and y of every pixel of the wanted blocks."""
+    which, row, column = torch.nonzero(wanted).unbind(1)
+    within_x, within_y, count = _within(len(which), view.height // wanted.shape[1], wanted.device)
+    which, row, column = (v.repeat_interleave(count**2) for v in (which, row, column))
+    return which, column * count + within_x, row * count + within_y
+
+
+def _within(blocks: int, side: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor, int]:
+    """Column and row of each pixel in its block, block after block, and the block's side."""
+    flat = torch.arange(side**2, device=device)
+    return (flat % side).repeat(blocks), (flat // side).repeat(blocks), side
+
+
 @dataclass
 class Hits:
     """What each pixel's ray meets.
@@ -177,13 +191,17 @@ def cast(shapes: Shapes, view: View, wanted: torch.Tensor | None = None) -> Hits
     Args:
         shapes: The batch.
         view: The eyes.
-        wanted: ``(V, H, W)`` bool, the pixels to solve; all by default. Elsewhere the room's bare sides are given.
+        wanted: ``(V, H / n, W / n)`` bool, the blocks of ``n`` by ``n`` pixels to solve; all by default. Elsewhere
+            the answer means nothing.
 
     Returns:
         Distance and shape of each pixel; no pixel is without, since rooms are closed.
     """
-    which, x, y = pixel_grid(view)
+    which, x, y = pixel_grid(view) if wanted is None else _grid_of(wanted, view)
     nearest = _packed(*_room(shapes, view, which, rays(view, which, x, y)))
+    if wanted is not None:
+        place = (which * view.height + y) * view.width + x
+        nearest = nearest.new_zeros(len(view.scene) * view.height * view.width).index_copy_(0, place, nearest)
     for pixel, shape, distance in _solve(shapes, view, torch.ones_like(shapes.shadow), wanted):
         nearest.scatter_reduce_(0, pixel, _packed(distance, shape), "amin")
     shape = nearest & 0xFFFFFFFF
@@ -231,11 +249,8 @@ def _solve(
         view_of, shape_of = _pairs(shapes, view, members)
         if len(shape_of) == 0:
             continue
-        owner, x, y = _pixels(shapes, view, view_of, shape_of)
+        owner, x, y = _pixels(shapes, view, view_of, shape_of, wanted)
         pixel = (view_of[owner] * view.height + y) * view.width + x
-        if wanted is not None:
-            kept = torch.nonzero(wanted.reshape(-1)[pixel])[:, 0]
-            owner, x, y, pixel = owner[kept], x[kept], y[kept], pixel[kept]
         if len(owner) == 0:
             continue
         distance = solver(*_local_rays(shapes, view, view_of, shape_of, owner, x, y))
@@ -258,18 +273,19 @@ _LATTICE = torch.tensor([[i, j, k] for i in (-1, 0, 1) for j in (-1, 0, 1) for k
 
 
 def _pixels(
-    shapes: Shapes, view: View, view_of: torch.Tensor, shape_of: torch.Tensor
+    shapes: Shapes, view: View, view_of: torch.Tensor, shape_of: torch.Tensor, wanted: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Every pixel of every pair's rectangle: pair, x, y."""
+    """Every pixel of every pair's rectangle that lies in a wanted block: pair, x, y."""
     wide = torch.where(shapes.kind[shape_of] == FRUSTUM, shapes.extra[shape_of].clamp_min(1.0), 1.0)
     half = shapes.half[shape_of] * torch.stack([wide, wide, torch.ones_like(wide)], 1)
     corners = _LATTICE.to(half.device)[None] * half[:, None]  # (N, 27, 3)
     turn = shapes.rotation[shape_of].transpose(1, 2)
     x, y, there = view.project(view_of, torch.bmm(corners, turn) + shapes.centre[shape_of][:, None])
-    left = (x.amin(1) - 1).clamp(0, view.width).floor().long()
-    right = (x.amax(1) + 2).clamp(0, view.width).ceil().long()
-    top = (y.amin(1) - 1).clamp(0, view.height).floor().long()
-    bottom = (y.amax(1) + 2).clamp(0, view.height).ceil().long()
+    block = 1 if wanted is None else view.height // wanted.shape[1]
+    left = ((x.amin(1) - 1).clamp(0, view.width) / block).floor().long()
+    right = ((x.amax(1) + 2).clamp(0, view.width) / block).ceil().long()
+    top = ((y.amin(1) - 1).clamp(0, view.height) / block).floor().long()
+    bottom = ((y.amax(1) + 2).clamp(0, view.height) / block).ceil().long()
     across = torch.where(there.any(dim=1), (right - left).clamp_min(0), 0)
     count = across * (bottom - top).clamp_min(0)
     owner = torch.arange(len(count), device=count.device).repeat_interleave(count)
@@ -277,7 +293,13 @@ def _pixels(
     place = torch.arange(len(owner), device=count.device) - start[owner]
     across = across[owner]
     row = torch.div(place, across, rounding_mode="floor")
-    return owner, left[owner] + place - row * across, top[owner] + row
+    column, row = left[owner] + place - row * across, top[owner] + row
+    if wanted is None:
+        return owner, column, row
+    kept = torch.nonzero(wanted[view_of[owner], row, column])[:, 0]
+    within_x, within_y, _ = _within(len(kept), block, kept.device)
+    owner, column, row = (v[kept].repeat_interleave(block**2) for v in (owner, column, row))
+    return owner, column * block + within_x, row * block + within_y
 
 
 Ray = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]

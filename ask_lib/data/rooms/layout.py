@@ -29,9 +29,9 @@ SHARED_FLOOR: tuple[tuple[Maker, float], ...] = (
     (seating.armchair, 0.25),
 )  # fmt: skip
 SHARED_WALL: tuple[tuple[Maker, float], ...] = (
-    (storage.cabinet, 1.2), (storage.low_shelf, 1.2), (living.picture, 3.0), (living.clock, 0.6),
+    (storage.cabinet, 1.0), (storage.locker, 1.6), (storage.low_shelf, 1.0), (living.picture, 3.0), (living.clock, 0.6),
     (living.wall_shelf, 1.0), (living.curtain, 0.8), (living.mirror, 0.6), (living.pinboard, 0.3),
-    (tables.desk, 0.2), (storage.bookcase, 0.2), (living.television, 0.15), (storage.dresser, 0.2),
+    (tables.desk, 0.35), (storage.bookcase, 0.2), (living.television, 0.15), (storage.dresser, 0.2),
     (living.board, 0.1),
 )  # fmt: skip
 
@@ -139,7 +139,7 @@ def _rounded(values: list[float]) -> list[int]:
 
 def _attempt(words: tuple[object, ...], label: int) -> Scene:
     shared = Draws("shared", *words)
-    camouflage = 0.6 if shared.chance(0.06) else 0.03
+    camouflage = 0.6 if shared.chance(0.06) else 0.0
     palette = Palette(shared, camouflage)
     size = (shared.between(3.1, 5.0), shared.between(3.6, 5.4), shared.between(2.4, 2.8))
     builder = Builder(size, _camera(shared, size), shared, palette)
@@ -174,10 +174,10 @@ def _fixtures(b: Builder) -> None:
 
 
 def _distractors(b: Builder) -> None:
-    if b.draws.chance(0.4):
+    if b.draws.chance(0.3):
         x, y = b.draws.normal(0.5), b.draws.between(-0.1, 0.25) * b.size[1]
         b.put(living.rug(b.draws, b.palette), DISTRACTOR, (x, y, 0.0), b.draws.integer(0, 1) * math.pi / 2)
-    for choices, mean in ((SHARED_FLOOR, 2.2), (SHARED_WALL, 2.8)):
+    for choices, mean in ((SHARED_FLOOR, 1.8), (SHARED_WALL, 2.3)):
         makers, weights = [c[0] for c in choices], [c[1] for c in choices]
         for _ in range(min(b.draws.poisson(mean), 8)):
             made = b.draws.choice(makers, weights)(b.draws, b.palette)

@@ -67,7 +67,7 @@ def received(
         here = dot(toward, normal).clamp_min_(0)
         there = (-dot(toward, row[3:6])).clamp_min_(0)
         strength = there / (square + SOFT)
-        strength = strength * _seen(room, scene, number, lifted, here * strength > 1e-5)
+        strength = strength * _seen(room, scene, number, way, square, here * strength > 1e-5)
         diffuse += row[6:9] * (strength * here)
         if len(glossy) and number >= room.bounces:
             half = unit(toward[:, glossy] + eye[:, glossy])
@@ -77,18 +77,22 @@ def received(
     return diffuse / math.pi, shine
 
 
-def _seen(room: LitRoom, scene: torch.Tensor, number: int, point: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Share of the light's four nearest map cells in which nothing stands before the point, bilinear."""
+def _seen(
+    room: LitRoom, scene: torch.Tensor, number: int, way: torch.Tensor, square: torch.Tensor, wanted: torch.Tensor
+) -> torch.Tensor:
+    """Share of the light's four nearest map cells in which nothing stands before the point, bilinear.
+
+    ``way`` leads from the points to the light, ``square`` is its squared length.
+    """
     size, count = room.maps.shape[-1], room.maps.shape[1]
     chosen = torch.nonzero(wanted)[:, 0]
     which = scene[chosen] * count + number
     if len(room.maps) == 1:
-        table = torch.cat([room.eyes.place[number], room.eyes.axes[number].reshape(9)])[:, None]
+        table = room.eyes.axes[number].reshape(9)[:, None]
     else:
-        table = columns(torch.cat([room.eyes.place, room.eyes.axes.reshape(-1, 9)], 1), which)
-    way = point[:, chosen] - table[0:3]
-    local = turned(table[3:12], way, back=True)
-    distance = dot(way, way).sqrt()
+        table = columns(room.eyes.axes.reshape(-1, 9), which)
+    local = -turned(table, way[:, chosen], back=True)
+    distance = square[chosen].sqrt()
     scale = 0.5 * size / (distance + local[2]).clamp_min(1e-4)
     x = (local[0] * scale + (size / 2 - 0.5)).clamp_(0, size - 1.001)
     y = (local[1] * scale + (size / 2 - 0.5)).clamp_(0, size - 1.001)
@@ -99,7 +103,7 @@ def _seen(room: LitRoom, scene: torch.Tensor, number: int, point: torch.Tensor, 
     fx = x - column
     top = torch.lerp((flat[base] > limit).float(), (flat[base + 1] > limit).float(), fx)
     low = torch.lerp((flat[base + size] > limit).float(), (flat[base + size + 1] > limit).float(), fx)
-    out = torch.zeros_like(point[0])
+    out = torch.zeros_like(square)
     out[chosen] = torch.lerp(top, low, y - row)
     return out
 

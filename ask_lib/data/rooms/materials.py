@@ -20,7 +20,7 @@ DECALS = (
     "paper", "clock", "sky", "glow", "notes", "buttons", "slats", "map",
 )  # fmt: skip
 TEXTURES = (*SURFACES, *DECALS)
-APART = 0.16  # brightness by which furniture differs from the wall, unless it is camouflaged
+APART = 0.22  # brightness by which furniture differs from the wall, unless it is camouflaged
 
 WOODS: tuple[Colour, ...] = (
     (0.82, 0.68, 0.50), (0.70, 0.53, 0.36), (0.56, 0.38, 0.24), (0.40, 0.26, 0.17), (0.74, 0.62, 0.50),
@@ -189,7 +189,7 @@ class Palette:
     def _wall(self, busy: bool) -> Material:
         texture = self._draws.choice(
             ("plain", "damask", "stripe", "tile", "brick", "speckle"),
-            (0.1, 0.3, 0.15, 0.1, 0.15, 0.2) if busy else (0.74, 0.05, 0.04, 0.08, 0.04, 0.05),
+            (0.1, 0.3, 0.15, 0.1, 0.15, 0.2) if busy else (0.82, 0.04, 0.03, 0.05, 0.03, 0.03),
         )
         base = muted(self._draws, (0.62, 0.93), (0.02, 0.2))
         if self._draws.chance(0.15):
@@ -197,7 +197,7 @@ class Palette:
         return self._solid(texture, base, 0.0, self._draws.between(0.14, 0.34))
 
     def _floor(self) -> Material:
-        texture = self._draws.choice(("planks", "tile", "speckle", "weave", "plain", "check"), (4, 2, 2, 1, 1, 0.5))
+        texture = self._draws.choice(("planks", "tile", "speckle", "weave", "plain", "check"), (3, 1.3, 2, 1.5, 3, 0.2))
         if texture == "planks":
             return self._solid(texture, self._wood(), 0.12, self._draws.between(0.09, 0.2))
         neutral = self._draws.chance(0.6)

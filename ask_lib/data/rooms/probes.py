@@ -175,7 +175,7 @@ def _forest(train: Rooms, val: Rooms, seed: int) -> float:
     return float((model.predict(key_features(val)) == val.label.numpy()).mean() * 100)
 
 
-CHANNELS = {"rgb": 3, "depth": 2, "geometry": 3}
+CHANNELS = {"rgb": 3, "depth": 1, "geometry": 3}
 
 
 class _Streams(nn.Module):
@@ -210,8 +210,7 @@ def _inputs(rooms: Rooms, inputs: Sequence[str], device: str) -> dict[str, torch
         rgb = rooms.rgb.float() / 255
         given["rgb"] = (rgb - rgb.mean((2, 3), keepdim=True)) / (rgb.std((1, 2, 3), keepdim=True) + 0.08)
     if "depth" in inputs:
-        near = 1.5 / _filled(rooms.depth).clamp_min(0.5) - 0.7
-        given["depth"] = torch.stack([near, (rooms.depth_mm == 0).float() - 0.1], 1)
+        given["depth"] = 1.5 / _filled(rooms.depth).clamp_min(0.5)[:, None] - 0.7
     if "geometry" in inputs:
         given["geometry"] = depth_channels(rooms)
     return {name: value.to(device, memory_format=torch.channels_last) for name, value in given.items()}

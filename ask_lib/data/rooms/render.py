@@ -175,7 +175,7 @@ def _supersampled(
         view.scene, view.place, view.rotation, view.focal * samples, view.height * samples, view.width * samples
     )
     edge = _edges(hits, flat)
-    found = cast(shapes, fine, edge.repeat_interleave(samples, 1).repeat_interleave(samples, 2))
+    found = cast(shapes, fine, edge)
     pixel = torch.nonzero(edge.reshape(-1) | (shapes.texture[flat.shape] != PLAIN))[:, 0]
     parent = pixel.repeat_interleave(samples**2)
     scene, x, y = _inside(parent, view, samples)

@@ -52,7 +52,7 @@ def _bathroom(b: Builder) -> None:
     big = wet.bathtub if b.draws.chance(0.55) else wet.shower
     placed = _some(b, [(big, 0.8), (wet.toilet, 0.85), (wet.towel_rail, 0.6), (wet.shower, 0.2)])
     for thing in placed:
-        if thing.design.category in ("bathtub", "toilet", "shower") and b.draws.chance(0.55):
+        if thing.design.category in ("bathtub", "toilet", "shower") and b.draws.chance(0.8):
             width = thing.design.width * b.draws.between(1.0, 1.3)
             b.behind(thing, wet.splashback(b.draws, b.palette, width, 0.0, b.draws.between(1.2, 2.0)))
 
@@ -80,9 +80,9 @@ def _bookstore(b: Builder) -> None:
 
 
 def _classroom(b: Builder) -> None:
-    if b.draws.chance(0.75):
+    if b.draws.chance(0.85):
         b.wall(_make(b, living.board), tries=40)
-    if b.draws.chance(0.6):
+    if b.draws.chance(0.75):
         b.wall(_make(b, living.wall_map), tries=40)
     deep = b.size[1]
     facing = b.draws.choice((0.0, math.pi, math.pi / 2, -math.pi / 2), (0.15, 0.5, 0.2, 0.15))
@@ -106,10 +106,12 @@ def _dining_room(b: Builder) -> None:
     table = b.floor(made, tries=60) or b.floor(_make(b, tables.dining_table), tries=60)
     if table is not None:
         _chairs_around(b, table)
-        if b.draws.chance(0.5):
-            width, deep = (table.design.width * 0.68,) * 2 if table.design.width == table.design.depth else (
-                table.design.width * b.draws.between(0.6, 0.97), table.design.depth * b.draws.between(0.4, 0.95))
-            b.on(table, tables.tablecloth(b.draws, b.palette, width, deep))
+        if b.draws.chance(0.65):
+            long, deep = b.draws.between(0.6, 0.97), b.draws.between(0.4, 0.95)
+            if table.design.width == table.design.depth:
+                long = deep = 0.68  # a square within a round top
+            width, depth = long * table.design.width, deep * table.design.depth
+            b.on(table, tables.tablecloth(b.draws, b.palette, width, depth))
         _lay(b, table)
     _some(b, [(storage.sideboard, 0.75)])
 
@@ -157,7 +159,7 @@ def _desk_place(b: Builder, desk: Thing | None, computer: float = 0.85) -> None:
 def _home_office(b: Builder) -> None:
     desk = b.wall(_make(b, tables.desk), tries=60)
     _desk_place(b, desk, 0.95)
-    if desk is not None and b.draws.chance(0.55):
+    if desk is not None and b.draws.chance(0.75):
         b.wall(_make(b, living.pinboard), near=desk)
     _some(b, [(storage.bookcase, 0.7), (seating.armchair, 0.5)])
 
@@ -175,7 +177,7 @@ def _kitchen(b: Builder) -> None:
         left = fridge if row else [*sorted(middle, key=lambda made: made.category), *fridge]
         row += [thing for made in left if (thing := b.wall(made, tries=60)) is not None]
     for thing in row:
-        if thing.design.category in ("counter", "stove") and b.draws.chance(0.6):
+        if thing.design.category in ("counter", "stove") and b.draws.chance(0.8):
             b.behind(thing, wet.splashback(b.draws, b.palette, thing.design.width, 0.92, 1.42))
         if thing.design.category == "counter" and b.draws.chance(0.75):
             b.wall(wet.wall_cabinet(b.draws, b.palette, width * b.draws.between(0.6, 0.95)), near=thing)

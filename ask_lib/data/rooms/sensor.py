@@ -7,9 +7,12 @@ import numpy as np
 from ask_lib.data.rooms.draws import Draws
 from ask_lib.data.rooms.options import Array
 
-NEAREST, FARTHEST = 0.4, 9.5  # metres: what a structured-light sensor can measure
-QUANTUM = 0.0028  # the step of depth at one metre; it grows with the square
-SIGMA = 0.0022  # standard deviation at one metre; it grows with the square as well
+NEAREST, FARTHEST = 0.5, 8.0  # metres: what a structured-light sensor can measure
+QUANTUM = 0.0035  # the step of depth at one metre; it grows with the square
+SIGMA = 0.004  # standard deviation at one metre; it grows with the square as well
+WARP = 0.005  # of slow errors over the picture, at one metre, coarse and finer; it grows with the square too
+WINDOW = 0.011  # reach of the matching window that blurs outlines, as a share of the picture's width
+RETURN = 0.004  # light that must come back for a reading to be sure
 
 
 def sense_colour(rgb: Array, gain: float, draws: Draws) -> Array:
@@ -32,8 +35,9 @@ def sense_colour(rgb: Array, gain: float, draws: Draws) -> Array:
 def sense_depth(depth: Array, normal: Array, albedo: Array, strength: float, draws: Draws) -> Array:
     """Depth as a structured-light sensor gives it.
 
-    Noise and steps grow with the square of the distance. Holes: at edges, where the projector's shadow falls; on
-    slanted and on dark surfaces, where too little comes back; and out of range.
+    Noise, steps and a slow warp grow with the square of the distance. The sensor matches windows, not pixels, so
+    outlines wander and thin things break. Holes come in patches: at edges, where the projector's shadow falls; on
+    slanted, dark and far surfaces, where too little comes back; and out of range.
 
     Args:
         depth: ``(H, W)`` exact, metres.
@@ -48,16 +52,40 @@ def sense_depth(depth: Array, normal: Array, albedo: Array, strength: float, dra
     if strength == 0:
         return depth.astype(np.float32)
     height, width = depth.shape
-    noise = _smooth(draws.normals(height, width)) * SIGMA * strength * depth**2
-    noisy = depth + noise
-    step = np.maximum(QUANTUM * strength * depth**2, 1e-6)
+    matched = depth[_wandering(height, width, WINDOW * width * strength, draws)]
+    noise = _smooth(draws.normals(height, width)) * SIGMA
+    for knots in ((4, 5), (9, 12), (18, 24)):
+        noise = noise + _slow(height, width, knots, draws) * WARP
+    noisy = matched + noise * strength * matched**2
+    step = np.maximum(QUANTUM * strength * matched**2, 1e-6)
     noisy = np.round(noisy / step) * step
-    lost = draws.units(height, width) < _loss(depth, normal, albedo) * min(strength, 2.0)
-    patches = _smooth(_smooth(draws.normals(height, width))) * 1.5
-    lost |= (patches > 2.2 / max(strength, 0.3)) & (_loss(depth, normal, albedo) > 0.02)
+    patches = _smooth(_smooth(draws.normals(height, width))) / 1.56
+    lost = 1 / (1 + np.exp(-1.7 * patches)) < _loss(depth, normal, albedo) * min(strength, 2.0)
     lost |= _shadowed(depth, max(round(width * 0.006 * strength), 1))
     lost |= (depth < NEAREST) | (depth > FARTHEST)
     return np.where(lost, 0.0, noisy).astype(np.float32)
+
+
+def _wandering(height: int, width: int, reach: float, draws: Draws) -> tuple[Array, Array]:
+    """Row and column from which each pixel takes its depth."""
+    shift = [np.round(_smooth(draws.normals(height, width)) * reach).astype(np.int64) for _ in range(2)]
+    y = np.clip(np.arange(height)[:, None] + shift[0], 0, height - 1)
+    x = np.clip(np.arange(width)[None] + shift[1], 0, width - 1)
+    return y, x
+
+
+def _slow(height: int, width: int, knots: tuple[int, int], draws: Draws) -> Array:
+    """A smooth field of about unit variance, from a grid of knots."""
+    y, x = (_weights(count, size) for count, size in zip(knots, (height, width), strict=True))
+    field: Array = 1.5 * (y @ draws.normals(*knots) @ x.T)
+    return field
+
+
+def _weights(knots: int, size: int) -> Array:
+    """Linear weights of evenly spaced knots, ``(size, knots)``."""
+    at = np.arange(size)[:, None] * ((knots - 1) / (size - 1)) - np.arange(knots)[None]
+    weights: Array = np.clip(1 - np.abs(at), 0, 1)
+    return weights
 
 
 def _loss(depth: Array, normal: Array, albedo: Array) -> Array:
@@ -69,7 +97,7 @@ def _loss(depth: Array, normal: Array, albedo: Array) -> Array:
     length = np.sqrt(ray[0] ** 2 + ray[1] ** 2 + 1)
     facing = np.abs(normal[0] * ray[0] + normal[1] * ray[1] + normal[2]) / length
     back = facing * (0.06 + albedo) / np.maximum(depth, 0.5) ** 2
-    chance: Array = np.clip(0.004 / np.maximum(back, 1e-4) - 0.3, 0, 0.9) + 0.7 * (facing < 0.1)
+    chance: Array = np.clip(RETURN / np.maximum(back, 1e-4) - 0.3, 0, 0.9) + 0.7 * (facing < 0.1)
     return chance
 
 

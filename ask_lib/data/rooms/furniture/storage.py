@@ -25,6 +25,15 @@ def cabinet(d: Draws, p: Palette) -> Design:
     return _chest("cabinet", w, d.between(0.35, 0.48), h, 2, 1 if d.chance(0.6) else 2, d, p)
 
 
+def locker(d: Draws, p: Palette) -> Design:
+    """A plain box of the size of a cooker, a fridge or a worktop: by its shape alone it could be one of them."""
+    body, dep = p.smooth(), d.between(0.56, 0.66)
+    h = d.choice((d.between(0.85, 0.95), d.between(1.6, 1.95)))
+    w = d.between(1.1, 1.8) if h < 1 and d.chance(0.4) else d.between(0.58, 0.68)
+    parts = [box(0, -0.01, 0.05, w, dep - 0.02, h - 0.05, body), box(0, 0, h - 0.02, w + 0.01, dep, 0.025, body)]
+    return design("cabinet", parts, w + 0.01, dep, h)
+
+
 def nightstand(d: Draws, p: Palette) -> Design:
     """A low chest beside a bed, with a lamp on it."""
     made = _chest("nightstand", d.between(0.4, 0.5), 0.4, d.between(0.45, 0.58), 1, 2, d, p)
