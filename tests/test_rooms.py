@@ -403,8 +403,8 @@ def test_a_broken_shard_is_drawn_again(tmp_path: Path) -> None:
 SCRIPT = """
 import sys
 from ask_lib.data.rooms import RoomOptions, Rooms, dataset
-dataset.SHARD = 8
-rooms = Rooms("train", 24, options=RoomOptions(size=(24, 32)), root=sys.argv[1], progress=False)
+dataset.SHARD = 4
+rooms = Rooms("train", 12, options=RoomOptions(size=(24, 32)), root=sys.argv[1], progress=False)
 print(int(rooms.rgb.long().sum()))
 """
 

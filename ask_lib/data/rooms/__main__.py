@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     probes.add_argument("--height", type=int, default=ProbeSettings.size[0])
     probes.add_argument("--epochs", type=int, default=ProbeSettings.epochs)
     probes.add_argument("--seeds", type=int, nargs="+", default=list(ProbeSettings.seeds))
+    probes.add_argument("--inputs", nargs="+", default=list(ProbeSettings.inputs), help="such as rgb or rgb+depth")
     probes.add_argument("--out", type=Path, default=Path("results/rooms_probes.json"))
     _shared(probes, _probes)
     return parser
@@ -136,6 +137,7 @@ def _probes(given: argparse.Namespace) -> None:
         data_seed=given.seed,
         workers=given.workers,
         device=given.device,
+        inputs=tuple(given.inputs),
     )
     start = time.perf_counter()
     numbers = run_probes(settings, given.root, print)
@@ -143,6 +145,7 @@ def _probes(given: argparse.Namespace) -> None:
         "command": "python -m ask_lib.data.rooms " + " ".join(sys.argv[1:]),
         "commit": _commit(),
         "data_version": VERSION,
+        "frozen": VERSION > 0,
         "split": "val",
         "settings": dataclasses.asdict(settings),
         "environment": environment_report(torch.device(given.device)),

@@ -36,6 +36,7 @@ class ProbeSettings:
         data_seed: Of the rooms.
         workers: Processes that draw.
         device: Where the networks run.
+        inputs: What they see; ``geometry`` is height and levelness worked out from depth and the exact pose.
     """
 
     train: int = 3000
@@ -46,6 +47,7 @@ class ProbeSettings:
     data_seed: int = 0
     workers: int = 2
     device: str = "cpu"
+    inputs: tuple[str, ...] = ("rgb", "depth", "rgb+depth", "geometry")
 
 
 def run_probes(
@@ -75,8 +77,8 @@ def run_probes(
         "distractors_removed": RoomOptions(size=settings.size, remove_distractors=True),
     }
     others = {name: _rooms("val", settings.val, settings, options, root) for name, options in emptied.items()}
-    for inputs in (("rgb",), ("depth",), ("rgb", "depth"), ("geometry",)):
-        name = "+".join(inputs)
+    for name in settings.inputs:
+        inputs = name.split("+")
         tables = [_network(inputs, train, {"": val, **others}, settings, seed) for seed in settings.seeds]
         for key in tables[0]:
             full = f"{name}{'_' + key if key else ''}"
@@ -221,7 +223,7 @@ def _network(
 ) -> dict[str, float]:
     """Train once, measure on each of the test sets, in percent."""
     torch.manual_seed(seed)
-    net = _Streams(inputs).to(settings.device, memory_format=torch.channels_last)
+    net = _Streams(inputs).to(settings.device).to(memory_format=torch.channels_last)
     data, label = _inputs(train, inputs, settings.device), train.label.to(settings.device)
     steps = settings.epochs * (len(label) // 50)
     optimiser = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=0.02)

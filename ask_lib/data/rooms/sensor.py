@@ -7,7 +7,7 @@ import numpy as np
 from ask_lib.data.rooms.draws import Draws
 from ask_lib.data.rooms.options import Array
 
-NEAREST, FARTHEST = 0.5, 8.0  # metres: what a structured-light sensor can measure
+NEAREST, FARTHEST = 0.6, 4.3  # metres: what a structured-light sensor can measure well
 QUANTUM = 0.0035  # the step of depth at one metre; it grows with the square
 SIGMA = 0.004  # standard deviation at one metre; it grows with the square as well
 WARP = 0.005  # of slow errors over the picture, at one metre, coarse and finer; it grows with the square too
