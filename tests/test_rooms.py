@@ -220,9 +220,9 @@ def test_same_twice() -> None:
     assert np.array_equal(first.rgb, second.rgb) and np.array_equal(first.depth, second.depth)
 
 
-PINNED = "4e4c4583211f0c0b"
-PINNED_BLOCKS = [[50.7, 48.7, 118.1, 100.9], [36.3, 72.6, 69.1, 36.7], [40.9, 83.8, 88.1, 51.2]]
-PINNED_DEPTH = [[3.196, 4.599, 4.864, 4.358], [3.241, 3.919, 4.162, 3.993], [2.165, 2.164, 2.163, 2.163]]
+PINNED = "5d687f803fa9a9e7"
+PINNED_BLOCKS = [[58.0, 121.7, 81.5, 66.2], [66.1, 137.5, 96.6, 91.3], [132.8, 148.3, 140.9, 114.4]]
+PINNED_DEPTH = [[3.621, 3.561, 3.588, 3.455], [3.714, 3.658, 3.579, 3.408], [2.201, 2.208, 2.215, 2.222]]
 PINNED_DRAWS = [9, 2, 2, 1, 2, 7, 7, 6]
 
 

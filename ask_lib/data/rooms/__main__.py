@@ -139,21 +139,24 @@ def _probes(given: argparse.Namespace) -> None:
         device=given.device,
         inputs=tuple(given.inputs),
     )
-    start = time.perf_counter()
-    numbers = run_probes(settings, given.root, print)
-    record = {
-        "command": "python -m ask_lib.data.rooms " + " ".join(sys.argv[1:]),
-        "commit": _commit(),
-        "data_version": VERSION,
-        "frozen": VERSION > 0,
-        "split": "val",
-        "settings": dataclasses.asdict(settings),
-        "environment": environment_report(torch.device(given.device)),
-        "seconds": round(time.perf_counter() - start, 1),
-        "numbers": numbers,
-    }
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps(record, indent=2) + "\n")
+    start, commit = time.perf_counter(), _commit()
+
+    def keep(numbers: dict[str, Any]) -> None:
+        record = {
+            "command": "python -m ask_lib.data.rooms " + " ".join(sys.argv[1:]),
+            "commit": commit,
+            "data_version": VERSION,
+            "frozen": VERSION > 0,
+            "split": "val",
+            "settings": dataclasses.asdict(settings),
+            "environment": environment_report(torch.device(given.device)),
+            "seconds": round(time.perf_counter() - start, 1),
+            "numbers": numbers,
+        }
+        given.out.parent.mkdir(parents=True, exist_ok=True)
+        given.out.write_text(json.dumps(record, indent=2) + "\n")
+
+    keep(run_probes(settings, given.root, lambda line: print(line, flush=True), keep))
     print(f"written to {given.out}")
 
 

@@ -51,7 +51,10 @@ class ProbeSettings:
 
 
 def run_probes(
-    settings: ProbeSettings, root: str | Path | None = None, report: Callable[[str], None] = lambda line: None
+    settings: ProbeSettings,
+    root: str | Path | None = None,
+    report: Callable[[str], None] = lambda line: None,
+    keep: Callable[[dict[str, Any]], None] = lambda results: None,
 ) -> dict[str, Any]:
     """All probes.
 
@@ -59,6 +62,7 @@ def run_probes(
         settings: Sizes.
         root: Cache folder.
         report: Told each result as it comes.
+        keep: Given all results so far after each network, so that a run that is stopped leaves something.
 
     Returns:
         By probe: ``mean`` and ``values`` over the seeds in percent, and for the linear probes the best class.
@@ -77,13 +81,15 @@ def run_probes(
         "distractors_removed": RoomOptions(size=settings.size, remove_distractors=True),
     }
     others = {name: _rooms("val", settings.val, settings, options, root) for name, options in emptied.items()}
-    for name in settings.inputs:
-        inputs = name.split("+")
-        tables = [_network(inputs, train, {"": val, **others}, settings, seed) for seed in settings.seeds]
-        for key in tables[0]:
-            full = f"{name}{'_' + key if key else ''}"
-            results[full] = _summary([table[key] for table in tables])
-            report(f"{full}: {results[full]}")
+    values: dict[str, list[float]] = {}
+    for seed in settings.seeds:
+        for name in settings.inputs:
+            for key, value in _network(name.split("+"), train, {"": val, **others}, settings, seed).items():
+                full = f"{name}_{key}" if key else name
+                values.setdefault(full, []).append(value)
+                results[full] = _summary(values[full])
+                report(f"{full}: {results[full]}")
+            keep(results)
     return results
 
 
