@@ -96,7 +96,11 @@ def _moved_bounds(bounds: Bounds, place: Vector, yaw: float) -> Bounds:
 
 def overlap(first: Bounds, second: Bounds, slack: float) -> bool:
     """Whether two bounds meet by more than ``slack`` metres on every axis."""
-    return all(first[axis] + slack < second[axis + 3] and second[axis] + slack < first[axis + 3] for axis in range(3))
+    return (
+        first[0] + slack < second[3] and second[0] + slack < first[3]
+        and first[1] + slack < second[4] and second[1] + slack < first[4]
+        and first[2] + slack < second[5] and second[2] + slack < first[5]
+    )  # fmt: skip
 
 
 class Builder:
@@ -276,7 +280,7 @@ class Builder:
         return sides and bounds[5] <= h
 
     def _meets(self, bounds: Bounds, slack: float) -> bool:
-        others = [thing.bounds for thing in self.things if thing.parent < 0 and thing.design.category != "rug"]
-        return any(overlap(bounds, other, slack) for other in others) or any(
-            overlap(bounds, free, 0.0) for free in self._kept_free
-        )
+        for thing in self.things:
+            if overlap(bounds, thing.bounds, slack) and thing.parent < 0 and thing.design.category != "rug":
+                return True
+        return any(overlap(bounds, free, 0.0) for free in self._kept_free)

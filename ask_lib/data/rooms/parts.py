@@ -117,12 +117,12 @@ def turn_z(angle: float) -> Rotation:
 def apply(rotation: Rotation, vector: Vector) -> Vector:
     """Matrix times vector."""
     x, y, z = vector
-    a, b, c = (row[0] * x + row[1] * y + row[2] * z for row in rotation)
-    return a, b, c
+    r, s, t = rotation
+    return r[0] * x + r[1] * y + r[2] * z, s[0] * x + s[1] * y + s[2] * z, t[0] * x + t[1] * y + t[2] * z
 
 
 def compose(first: Rotation, second: Rotation) -> Rotation:
     """Matrix product: ``second`` acts first."""
-    columns = list(zip(*second, strict=True))
-    rows = [tuple(sum(p * q for p, q in zip(row, column, strict=True)) for column in columns) for row in first]
-    return rows[0], rows[1], rows[2]  # type: ignore[return-value]
+    (a, b, c), (d, e, f), (g, h, i) = second
+    p, q, r = ((x * a + y * d + z * g, x * b + y * e + z * h, x * c + y * f + z * i) for x, y, z in first)
+    return p, q, r
