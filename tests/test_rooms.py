@@ -204,11 +204,11 @@ def test_masks_lie_inside_the_bounds_of_their_things() -> None:
 @pytest.fixture(scope="module")
 def some_frames() -> list[RoomFrame]:
     torch.set_num_threads(1)
-    return render_batch(list(range(40)), split="val", options=SMALL)
+    return render_batch(list(range(20)), split="val", options=SMALL)
 
 
 def test_same_alone_and_in_a_batch(some_frames: list[RoomFrame]) -> None:
-    for index in (0, 13, 39):
+    for index in (0, 13, 19):
         alone, together = render_room(index, split="val", options=SMALL), some_frames[index]
         assert alone.meta == together.meta
         assert (alone.instance != together.instance).mean() < 1e-3
@@ -263,9 +263,9 @@ def test_same_on_the_gpu() -> None:
 
 def test_labels_are_balanced_and_classes_have_their_objects(some_frames: list[RoomFrame]) -> None:
     counts = np.bincount([frame.label for frame in some_frames], minlength=10)
-    assert (counts == 4).all()
+    assert (counts == 2).all()
     seen = np.array([frame.key_mask.mean() for frame in some_frames])
-    assert (seen > 0.002).mean() > 0.95
+    assert (seen > 0.002).mean() >= 0.95
     assert 0.05 < seen.mean() < 0.6
 
 
