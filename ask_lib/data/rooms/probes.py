@@ -62,7 +62,7 @@ def run_probes(
         settings: Sizes.
         root: Cache folder.
         report: Told each result as it comes.
-        keep: Given all results so far after each network, so that a run that is stopped leaves something.
+        keep: Given all results so far after each seed, so that a run that is stopped leaves something.
 
     Returns:
         By probe: ``mean`` and ``values`` over the seeds in percent, and for the linear probes the best class.
