@@ -6,7 +6,6 @@ line.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -16,7 +15,6 @@ from torch import nn
 from torch.nn import functional
 
 from ask_lib.checks import check_choice, check_range
-from ask_lib.errors import DataNotFoundError
 from ask_lib.models.embedded import NORMS, EmbeddedResNet, EmbeddedVGG
 from ask_lib.train import toy as toy_data
 from ask_lib.train.augment import Augment, InputSpec
@@ -176,7 +174,7 @@ class RoomsRecipe(Recipe):
 
 ROOMS_SPECS = {
     "rgb": InputSpec(kind="image", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
-    "depth": InputSpec(kind="map", mean=(2.5,), std=(1.5,)),
+    "depth": InputSpec(kind="map", mean=(2.5,), std=(1.5,)),  # metres; round numbers, not fitted
 }
 
 
@@ -191,29 +189,27 @@ ROOMS_SPECS = {
 )
 def rooms_scene(recipe: RoomsRecipe) -> Task:
     """Scene classes of the embedded rooms, one network on RGB or on depth."""
-    whole, classes, version = _rooms("train", recipe.count)
-    test, _, _ = _rooms("test", recipe.test_count)
+    from ask_lib.data.rooms import LABELS, VERSION
+
+    whole, test = _rooms("train", recipe.count), _rooms("test", recipe.test_count)
     train, validation = split(whole, recipe.validation, recipe.split_seed)
     return Task(
-        network=NETWORKS[recipe.network](classes, whole.inputs[recipe.modality].shape[1], recipe.norm),
+        network=NETWORKS[recipe.network](len(LABELS), whole.inputs[recipe.modality].shape[1], recipe.norm),
         step=classification_step(recipe.modality),
         predict=classification_predict(recipe.modality),
-        num_classes=classes,
+        num_classes=len(LABELS),
         train=train,
         validation=validation,
         test=test,
         specs={recipe.modality: ROOMS_SPECS[recipe.modality]},
-        data_version=version,
+        data_version=f"rooms {VERSION}",
     )
 
 
-def _rooms(part: str, count: int) -> tuple[TensorData, int, str]:
-    """Frames, number of classes, data version."""
-    try:
-        module: Any = importlib.import_module("ask_lib.data.rooms")
-    except ModuleNotFoundError as error:
-        raise DataNotFoundError(f"ask_lib.data.rooms: expected the embedded rooms, found none ({error}).") from error
-    rooms = module.Rooms(part, count)
-    labels = torch.as_tensor(rooms.label).long()
+def _rooms(part: str, count: int) -> TensorData:
+    """Frames of a split, drawn once and then read from the cache."""
+    from ask_lib.data.rooms import Rooms
+
+    rooms = Rooms(part, count)
     inputs = {"rgb": torch.as_tensor(rooms.rgb), "depth": torch.as_tensor(rooms.depth).float()[:, None]}
-    return TensorData(inputs, labels), int(labels.max()) + 1, str(getattr(module, "VERSION", "unknown"))
+    return TensorData(inputs, torch.as_tensor(rooms.label).long())
