@@ -20,7 +20,9 @@ def paint(d: Draws, gloss: float = 0.1) -> Material:
     else:
         base = shade(d.choice(NEUTRALS if kind == "neutral" else WOODS), d.between(0.85, 1.1))
     texture = d.choice(("plain", "grain", "speckle", "stripe", "weave"), (0.7, 0.1, 0.06, 0.08, 0.06))
-    return Material(texture, base, shade(base, d.between(0.65, 0.85)), d.between(0.06, 0.16), gloss, 0.0, d.integer(0, 65535))
+    return Material(
+        texture, base, shade(base, d.between(0.65, 0.85)), d.between(0.06, 0.16), gloss, 0.0, d.integer(0, 65535)
+    )
 
 
 def books_lying(d: Draws, p: Palette) -> list[Part]:
@@ -31,7 +33,20 @@ def books_lying(d: Draws, p: Palette) -> list[Part]:
         turn = turn_z(d.between(-0.3, 0.3))
         cover = paint(d)
         parts.append(tilted(box(0, 0, z, w, dep, h, cover), turn))
-        parts.append(tilted(box(0, 0, z + 0.012, w * 0.97, dep * 1.005, h - 0.024, Material("plain", (0.9, 0.87, 0.8), (0.8, 0.8, 0.8))), turn))
+        parts.append(
+            tilted(
+                box(
+                    0,
+                    0,
+                    z + 0.012,
+                    w * 0.97,
+                    dep * 1.005,
+                    h - 0.024,
+                    Material("plain", (0.9, 0.87, 0.8), (0.8, 0.8, 0.8)),
+                ),
+                turn,
+            )
+        )
         z += h
     return parts
 
@@ -79,7 +94,10 @@ def bowl(d: Draws, p: Palette) -> list[Part]:
     """A bowl of round things."""
     r, fruit = d.between(0.2, 0.27), paint(d, 0.3)
     parts = lathe(smooth([(0, r * 0.5), (0.06, r * 0.75), (0.15, r)], 5), paint(d, 0.4))
-    return parts + [ball(x * r, y * r, 0.16, 0.15, 0.15, 0.15, fruit) for x, y in ((0.4, 0), (-0.3, 0.35), (-0.2, -0.4), (0.05, 0.02))]
+    return parts + [
+        ball(x * r, y * r, 0.16, 0.15, 0.15, 0.15, fruit)
+        for x, y in ((0.4, 0), (-0.3, 0.35), (-0.2, -0.4), (0.05, 0.02))
+    ]
 
 
 def bottles(d: Draws, p: Palette) -> list[Part]:
@@ -98,14 +116,20 @@ def blocks(d: Draws, p: Palette) -> list[Part]:
     for i in range(d.integer(3, 5)):
         s = d.between(0.1, 0.16)
         z = 0.0 if i < 3 else s
-        parts.append(tilted(box(0.17 * (i % 3 - 1), d.between(-0.06, 0.06), z, s, s, s, paint(d)), turn_z(d.between(0, 1.5))))
+        parts.append(
+            tilted(box(0.17 * (i % 3 - 1), d.between(-0.06, 0.06), z, s, s, s, paint(d)), turn_z(d.between(0, 1.5)))
+        )
     return parts
 
 
 def candle(d: Draws, p: Palette) -> list[Part]:
     """A candle on a dish."""
     h = d.between(0.2, 0.45)
-    return [post(0, 0, 0, 0.12, 0.03, paint(d, 0.4), 1.2), post(0, 0, 0.03, d.between(0.04, 0.07), h, paint(d)), post(0, 0, h + 0.03, 0.006, 0.05, p.metal())]
+    return [
+        post(0, 0, 0, 0.12, 0.03, paint(d, 0.4), 1.2),
+        post(0, 0, 0.03, d.between(0.04, 0.07), h, paint(d)),
+        post(0, 0, h + 0.03, 0.006, 0.05, p.metal()),
+    ]
 
 
 def standing_picture(d: Draws, p: Palette) -> list[Part]:
@@ -133,7 +157,7 @@ def folded(d: Draws, p: Palette) -> list[Part]:
 STANDING: tuple[Clutter, ...] = (
     books_lying, books_standing, carton, toy_ball, plant, bowl, bottles, blocks, candle, standing_picture, roll, folded,
 )  # fmt: skip
-REACH = 0.34
+REACH = 0.3
 
 
 def on_wall(d: Draws, p: Palette, low: float, high: float) -> list[Part]:
@@ -147,4 +171,7 @@ def on_wall(d: Draws, p: Palette, low: float, high: float) -> list[Part]:
         return [*parts, box(0, -0.03, z - 0.08, 0.06, 0.06, 0.08, wood)]
     w, h = d.between(0.5, 1.2), d.between(0.45, 0.9)
     print_ = p.decal(d.choice(("picture", "picture", "map", "notes", "sky", "board")), gloss=0.05)
-    return [box(0, -0.02, z - h / 2, w + 0.05, 0.04, h + 0.05, paint(d)), moved(sheet(0, 0.045, z, w, h, print_), (0, 0, 0), 3.14159265)]
+    return [
+        box(0, -0.02, z - h / 2, w + 0.05, 0.04, h + 0.05, paint(d)),
+        moved(sheet(0, 0.045, z, w, h, print_), (0, 0, 0), 3.14159265),
+    ]

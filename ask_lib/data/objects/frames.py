@@ -17,7 +17,7 @@ from ask_lib.data.rooms.render import Quality, draw
 from ask_lib.data.rooms.sensor import sense_colour
 
 QUALITIES = {
-    "dataset": Quality(samples=2, bounces=4, shadow_map=96),
+    "dataset": Quality(samples=2, bounces=3, shadow_map=72),
     "figure": Quality(samples=3, bounces=24, shadow_map=320),
 }
 Key = tuple[int, int, str, int]
@@ -75,9 +75,7 @@ def render_batch(
     scenes = [layout.scene for layout in layouts]
     drawn = draw(scenes, height, width, QUALITIES[options.quality], torch.device(device))
     rgb, instance = drawn.rgb.cpu().numpy(), drawn.instance.cpu().numpy()
-    return [
-        _frame(rgb[i], instance[i], key, layout) for i, (key, layout) in enumerate(zip(keys, layouts, strict=True))
-    ]
+    return [_frame(rgb[i], instance[i], key, layout) for i, (key, layout) in enumerate(zip(keys, layouts, strict=True))]
 
 
 def layout_of(

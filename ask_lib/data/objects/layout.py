@@ -31,6 +31,7 @@ MARGIN = 0.92  # share of the frame that the object's box may span
 SMALL = 0.08  # objects meant to cover less are made smaller; the others are brought near by the lens
 TRIAL = math.tan(0.3)  # half the side of the trial picture, one unit ahead
 TRIAL_SIZE = 64  # its pixels on a side
+GROUP = 0.6  # half the frame's width, one unit ahead, that shows three objects side by side
 STEP = 0.01  # the lens is rounded, so that a pixel more or less in the trial seldom matters
 
 
@@ -87,7 +88,7 @@ def _attempt(words: tuple[object, ...], label: int, options: ObjectOptions) -> t
     objects = [_object(words, n, name, place, factor) for n, name in enumerate(labels)]
     scene = _scene(label, place, objects)
     content = rooms.content_hash(scene)
-    camera, share = frame_object(scene, place, target, framing, options.size)
+    camera, share = frame_object(scene, place, target, framing, options)
     if options.remove_object:
         scene = rooms.without(scene, KEY)
     return Layout(replace(scene, camera=camera), labels, place.kind, content), share
@@ -99,9 +100,7 @@ def _others(words: tuple[object, ...], label: int, options: ObjectOptions) -> li
     return [n for n in draws.shuffled(choices) if n != label][: options.count - 1]
 
 
-def _object(
-    words: tuple[object, ...], number: int, label: int, place: Setting, factor: float
-) -> tuple[Part, ...]:
+def _object(words: tuple[object, ...], number: int, label: int, place: Setting, factor: float) -> tuple[Part, ...]:
     """Object ``number`` in its place, turned relative to the camera; its colours do not depend on its class."""
     colours = Draws("objects", "colours", number, *words)
     look = Look(colours, (place.wall.base,))
@@ -127,7 +126,7 @@ def _scene(label: int, place: Setting, objects: list[tuple[Part, ...]]) -> rooms
 
 
 def frame_object(
-    scene: rooms.Scene, place: Setting, target: float, draws: Draws, size: tuple[int, int]
+    scene: rooms.Scene, place: Setting, target: float, draws: Draws, options: ObjectOptions
 ) -> tuple[Camera, float]:
     """A camera that shows the main object at about a share of the frame, anywhere in it.
 
@@ -138,19 +137,21 @@ def frame_object(
         place: Its setting.
         target: Share of the frame.
         draws: The stream for the place in the frame.
-        size: Height and width of the frame.
+        options: Size of the frame and number of objects.
 
     Returns:
         The camera, and the share that the object covers if nothing hides it.
     """
-    aspect = size[1] / size[0]
+    aspect = options.size[1] / options.size[0]
+    loose = 0.85 if options.count == 1 else 0.25
     trial = _aimed(scene.things[0], place)
     area, low, high = _outline(scene, trial)
     spans = (high[0] - low[0], high[1] - low[1])
     reach = max(math.sqrt(area * aspect / (4 * target)), spans[0] / (2 * MARGIN), spans[1] * aspect / (2 * MARGIN))
+    reach = reach if options.count == 1 else max(reach, GROUP)
     reach = math.exp(round(math.log(reach) / STEP) * STEP)
     frame = (reach, reach / aspect)  # half the frame, one unit ahead
-    wanted = [draws.between(-1, 1) * max(MARGIN * f - s / 2, 0.0) * 0.85 for f, s in zip(frame, spans, strict=True)]
+    wanted = [draws.between(-1, 1) * max(MARGIN * f - s / 2, 0.0) * loose for f, s in zip(frame, spans, strict=True)]
     turn, nod = (math.atan(w) - math.atan((a + b) / 2) for w, a, b in zip(wanted, low, high, strict=True))
     camera = replace(
         trial, yaw=trial.yaw + turn, pitch=trial.pitch + nod, roll=draws.normal(0.012), fov=2 * math.atan(reach)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ask_lib.data.rooms.draws import Draws
 from ask_lib.data.rooms.materials import NEUTRALS, WOODS, Colour, Material, muted, shade
 
@@ -54,4 +56,4 @@ def _material(draws: Draws, base: Colour, gloss: float, *, busy: bool) -> Materi
 
 
 def _distance(first: Colour, second: Colour) -> float:
-    return sum((a - b) ** 2 for a, b in zip(first, second, strict=True)) ** 0.5
+    return math.dist(first, second)

@@ -28,7 +28,8 @@ class ObjectOptions:
         classes: ``judge``, ``train`` or ``all``: whose objects are shown.
         coverage: Least and greatest share of the frame that the object is meant to cover; (0.004, 0.02) gives
             tiny ones. An object too slim for the share is drawn as large as the frame allows.
-        count: Objects in the frame, of different classes. The first is the one that label, mask and box mean.
+        count: Objects in the frame, 1 to 3, of different classes, all on one table. Label, mask and box mean the first,
+            which stands in the middle; the lens is wide enough for all, so shares above about 0.1 are not reached.
         background: ``full``, or ``plain`` for one even surface with nothing else on it.
         remove_object: Leave the objects out; for probes. Mask and box are empty then.
         quality: ``dataset`` or ``figure``; more samples and softer shadows for pages, at several times the price.
@@ -57,7 +58,7 @@ class ObjectOptions:
         check_choice("classes", self.classes, CHOICES)
         check_range("coverage[0]", self.coverage[0], 0.002, 0.5)
         check_range("coverage[1]", self.coverage[1], self.coverage[0], 0.5)
-        check_range("count", self.count, 1, 4)
+        check_range("count", self.count, 1, 3)
         check_choice("background", self.background, BACKGROUNDS)
         check_choice("quality", self.quality, ("dataset", "figure"))
 

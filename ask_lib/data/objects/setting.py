@@ -13,7 +13,7 @@ from ask_lib.data.objects.clutter import REACH, STANDING, on_wall, paint
 from ask_lib.data.rooms.draws import Draws
 from ask_lib.data.rooms.layout import Lamp
 from ask_lib.data.rooms.materials import Material, Palette, mix
-from ask_lib.data.rooms.parts import Part, Vector, box, cushion, mat, moved, post
+from ask_lib.data.rooms.parts import BOX, Part, Vector, box, cushion, mat, moved, post
 
 SPOT = (0.0, 0.5)
 ROOM = (11.0, 11.0, 4.4)
@@ -64,6 +64,8 @@ def setting(d: Draws, palette: Palette, neighbours: int = 0) -> Setting:
         The setting.
     """
     kind = d.choice(SETTINGS)
+    if neighbours:
+        kind = "table"  # the one that has room on both sides
     azimuth, elevation, distance = d.between(-0.5, 0.5), d.between(0.1, 0.5), d.between(2.5, 3.4)
     if kind == "shelf":
         azimuth, elevation = azimuth * 0.5, elevation * 0.45
@@ -73,7 +75,7 @@ def setting(d: Draws, palette: Palette, neighbours: int = 0) -> Setting:
     lamps = _lamps(d, azimuth, height, side, low=kind == "shelf")
     return Setting(
         kind, height, tuple(parts), lamps, palette.wall, palette.floor, azimuth, elevation, distance,
-        d.between(0.8, 1.15), (1 + d.normal(0.05), 1.0, 1 + d.normal(0.07)),
+        d.between(0.95, 1.3), (1 + d.normal(0.05), 1.0, 1 + d.normal(0.07)),
     )  # fmt: skip
 
 
@@ -94,7 +96,7 @@ def _corner(d: Draws, p: Palette, side: float) -> tuple[float, list[Part], Sprea
     y = SPOT[1] + gap
     parts = [*_back(d, p, y, d.integer(1, 2), 1.0), box(0, y - 0.02, 0, 10, 0.04, d.between(0.08, 0.16), p.hard())]
     wall = p.wall if d.chance(0.6) else replace(p.wall, texture="plain")
-    parts.append(box(side * (aside + 0.05), y - 4, 0, 0.1, 8, ROOM[2] - 0.02, wall))
+    parts.append(_flat(box(side * (aside + 0.05), y - 4, 0, 0.1, 8, ROOM[2] - 0.02, wall)))
     if d.chance(0.4):
         parts.append(mat(0, SPOT[1], 0.0, d.between(2.4, 3.4), d.between(1.6, 2.2), p.decal("rug")))
     low, high = (-1.7, aside - 0.35) if side > 0 else (-aside + 0.35, 1.7)
@@ -105,11 +107,16 @@ def _table(d: Draws, p: Palette, side: float) -> tuple[float, list[Part], Spread
     """On a table, the wall further back with a cupboard before it."""
     h, w, dep, top = d.between(0.85, 1.0), d.between(3.2, 4.4), d.between(2.0, 2.6), p.hard()
     y = SPOT[1] + d.between(-0.1, 0.3)
-    parts = [cushion(0, y, h - 0.1, w, dep, 0.1, top, 0.03)]
-    parts += [box(sx * (w / 2 - 0.2), y + sy * (dep / 2 - 0.2), 0, 0.14, 0.14, h - 0.1, top) for sx in (-1, 1) for sy in (-1, 1)]
+    parts = _slab(cushion(0, y, h - 0.1, w, dep, 0.1, top, 0.03))
+    parts += [
+        box(sx * (w / 2 - 0.2), y + sy * (dep / 2 - 0.2), 0, 0.14, 0.14, h - 0.1, top)
+        for sx in (-1, 1)
+        for sy in (-1, 1)
+    ]
     if d.chance(0.45):
         cloth = d.choice((p.soft(), paint(d)))
-        parts.append(cushion(d.between(-0.3, 0.3), SPOT[1], h - 0.005, d.between(1.3, 2.0), d.between(1.0, 1.4), 0.015, cloth, 0.005))
+        w_cloth, d_cloth = d.between(1.3, 2.0), d.between(1.0, 1.4)
+        parts.append(_flat(box(d.between(-0.3, 0.3), SPOT[1], h - 0.01, w_cloth, d_cloth, 0.014, cloth)))
     back = y + dep / 2 + d.between(0.2, 1.6)
     parts += _back(d, p, back, d.integer(1, 3), 1.7)
     for _ in range(d.integer(0, 2)):
@@ -122,10 +129,11 @@ def _shelf(d: Draws, p: Palette, side: float) -> tuple[float, list[Part], Spread
     z, w, tall, dep, wood, t = d.between(0.9, 1.1), d.between(2.3, 3.2), d.between(1.4, 1.6), 1.0, p.hard(), 0.07
     back = SPOT[1] + 0.55
     inner = p.hard() if d.chance(0.5) else p.wall
-    parts = [*_back(d, p, back + 0.06, 0, 1.0), box(0, back, 0, 3 * w + 2 * t, 0.05, z + 2 * tall, inner)]
+    parts = [*_back(d, p, back + 0.06, 0, 1.0), _flat(box(0, back, 0, 3 * w, 0.05, z + 2 * tall, inner))]
     x = d.between(-0.3, 0.3)
-    for k in (0, 1, 2):
-        parts.append(box(x, back - dep / 2, z - t + (k - 0) * tall - (0 if k else 0), 3 * w, dep, t, wood))
+    for k in range(3):
+        board = box(x, back - dep / 2, z - t + k * tall, 3 * w, dep, t, wood)
+        parts += _slab(board)
     parts += [box(x + s * w / 2, back - dep / 2, 0, t, dep, z + 2 * tall, wood) for s in (-3, -1, 1, 3)]
     for column in (-1, 0, 1):
         for row in (-1, 0, 1):
@@ -148,7 +156,8 @@ def _bay(d: Draws, p: Palette, x: float, back: float, z: float, w: float) -> lis
 def _plinth(d: Draws, p: Palette, side: float) -> tuple[float, list[Part], Spread]:
     """On a block before a wall."""
     h, w, look = d.between(0.5, 1.0), d.between(1.3, 1.7), p.hard()
-    parts = [post(0, SPOT[1], 0, w * 0.62, h, look) if d.chance(0.4) else box(0, SPOT[1], 0, w, w, h, look)]
+    block = post(0, SPOT[1], 0, w * 0.62, h, look) if d.chance(0.4) else box(0, SPOT[1], 0, w, w, h, look)
+    parts = [_flat(block)]
     back = SPOT[1] + d.between(1.1, 2.2)
     parts += _back(d, p, back, d.integer(1, 3), h + 0.7)
     for _ in range(d.integer(1, 2)):
@@ -165,20 +174,37 @@ def _sill(d: Draws, p: Palette, side: float) -> tuple[float, list[Part], Spread]
     h, back = d.between(0.8, 1.0), SPOT[1] + d.between(0.62, 0.85)
     top = p.hard()
     dep = back - SPOT[1] + d.between(0.7, 1.0)
-    parts = [cushion(0, back - dep / 2, h - 0.09, 10, dep, 0.09, top, 0.02), box(0, back - dep / 2 + 0.1, 0, 10, dep - 0.2, h - 0.09, p.smooth())]
+    parts = _slab(cushion(0, back - dep / 2, h - 0.09, 10, dep, 0.09, top, 0.02))
+    parts.append(_flat(box(0, back - dep / 2 + 0.1, 0, 10, dep - 0.2, h - 0.09, p.smooth())))
     parts += _back(d, p, back, d.integer(1, 3), h + 0.8)
     if d.chance(0.5):
         material = replace(p.wall, texture=d.choice(("tile", "planks", "stripe", "brick")), scale=d.between(0.16, 0.3))
-        parts.append(box(0, back - 0.012, h, 10, 0.024, d.between(0.5, 1.4), material))
+        parts.append(_flat(box(0, back - 0.012, h, 10, 0.024, d.between(0.5, 1.4), material)))
     return h, parts, (-1.8, SPOT[1] - 0.4, 1.8, back - 0.3)
 
 
 _STAGES = {"corner": _corner, "table": _table, "shelf": _shelf, "plinth": _plinth, "sill": _sill}
 
 
+def _flat(part: Part) -> Part:
+    """A large surface that casts no shadow: it would mostly cast it on itself, in stripes."""
+    return replace(part, shadow=False)
+
+
+def _slab(part: Part) -> list[Part]:
+    """A large flat top, and a core well below its surface that casts the shadow in its place."""
+    core = replace(
+        part,
+        centre=(part.centre[0], part.centre[1], part.centre[2] - 0.005),
+        half=(part.half[0] - 0.03, part.half[1] - 0.03, 0.01),
+        kind=BOX,
+    )
+    return [_flat(part), core]
+
+
 def _back(d: Draws, p: Palette, y: float, hung: int, z: float) -> list[Part]:
     """A wall behind, with things hung on it."""
-    parts = [box(0, y + 0.05, 0, 10.4, 0.1, ROOM[2] - 0.02, p.wall)]
+    parts = [_flat(box(0, y + 0.05, 0, 10.4, 0.1, ROOM[2] - 0.02, p.wall))]
     places = d.shuffled([-1.9, -0.6, 0.6, 1.9])[:hung]
     for x in places:
         shift = (x + d.between(-0.3, 0.3), y, 0.0)
@@ -190,8 +216,10 @@ def _cupboard(d: Draws, p: Palette, x: float, back: float) -> list[Part]:
     w, h, look, panel = d.between(0.9, 1.6), d.between(0.9, 1.7), p.hard(), p.hard()
     parts = [box(x, back - 0.2, 0, w, 0.4, h, look)]
     parts += [box(x + s * w / 4, back - 0.41, 0.1, w / 2 - 0.06, 0.03, h - 0.16, panel) for s in (-1, 1)]
-    things = d.choice(STANDING)(d, p)
-    return parts + [moved(part, (x, back - 0.22, h), 0.0) for part in things]
+    for shift in (-w / 4, w / 4):
+        things = d.choice(STANDING)(d, p)
+        parts += [moved(part, (x + shift, back - 0.22, h), 0.0) for part in things]
+    return parts
 
 
 def _beside(d: Draws, p: Palette, azimuth: float, z: float, spread: Spread, neighbours: int) -> list[Part]:
@@ -199,12 +227,12 @@ def _beside(d: Draws, p: Palette, azimuth: float, z: float, spread: Spread, neig
     placed = [(SPOT[0], SPOT[1], OBJECT_REACH)]
     placed += [(*where(azimuth, n + 1), OBJECT_REACH) for n in range(neighbours)]
     parts: list[Part] = []
-    for _ in range(d.integer(2, 5) if spread[2] > spread[0] else 0):
+    for _ in range(d.integer(3, 7) if spread[2] > spread[0] else 0):
         maker, turn = d.choice(STANDING), d.between(-0.6, 0.6)
         made = maker(d, p)
-        for _ in range(8):
-            aside = d.between(-1.7, 1.7)
-            ahead = d.between(-0.45, 1.2) if abs(aside) > 1.0 else d.between(0.3, 1.3)
+        for _ in range(10):
+            aside = d.between(-1.8, 1.8)
+            ahead = d.between(-0.45, 1.2) if abs(aside) > 1.0 else d.between(0.45, 1.5)
             x, y = _from_camera(azimuth, aside, ahead)
             inside = spread[0] <= x <= spread[2] and spread[1] <= y <= spread[3]
             if inside and all(math.hypot(x - a, y - b) > r + REACH for a, b, r in placed):
@@ -216,7 +244,7 @@ def _beside(d: Draws, p: Palette, azimuth: float, z: float, spread: Spread, neig
 
 def where(azimuth: float, number: int) -> tuple[float, float]:
     """Place of object ``number``; 0 is the main one, the others stand beside and behind it."""
-    aside, ahead = ((0.0, 0.0), (1.15, 0.25), (-1.15, 0.3), (0.55, 1.1))[number]
+    aside, ahead = ((0.0, 0.0), (1.12, 0.2), (-1.12, 0.25))[number]
     return _from_camera(azimuth, aside, ahead)
 
 
@@ -231,18 +259,19 @@ def _lamps(d: Draws, azimuth: float, z: float, side: float, *, low: bool) -> tup
     rise = d.between(0.3, 0.5) if low else d.between(0.5, 0.95)
     warm = (1.0, d.between(0.86, 1.0), d.between(0.7, 1.05))
     key = d.between(5.0, 8.0)
-    lamps = [_softbox(turn, rise, z, 2.4, 0.4, (warm[0] * key, warm[1] * key, warm[2] * key), 4)]
+    lamps = [_softbox(turn, rise, z, 2.4, 0.4, (warm[0] * key, warm[1] * key, warm[2] * key), 5)]
     fill = key * d.between(0.12, 0.4)
     cool = (0.9 * fill, 0.97 * fill, 1.08 * fill)
     lamps.append(_softbox(azimuth + side * d.between(0.3, 0.9), d.between(0.3, 0.6), z, 3.0, 0.3, cool, 2))
     return tuple(lamps)
 
 
-def _softbox(
-    turn: float, rise: float, z: float, distance: float, radius: float, power: Vector, count: int
-) -> Lamp:
+def _softbox(turn: float, rise: float, z: float, distance: float, radius: float, power: Vector, count: int) -> Lamp:
     way = (math.sin(turn) * math.cos(rise), -math.cos(turn) * math.cos(rise), math.sin(rise))
-    across, up = (math.cos(turn), math.sin(turn), 0.0), (-math.sin(turn) * math.sin(rise), math.cos(turn) * math.sin(rise), math.cos(rise))
+    across, up = (
+        (math.cos(turn), math.sin(turn), 0.0),
+        (-math.sin(turn) * math.sin(rise), math.cos(turn) * math.sin(rise), math.cos(rise)),
+    )
     points = []
     for i in range(count):
         angle = 2 * math.pi * (i + 0.25) / count

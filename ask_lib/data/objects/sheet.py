@@ -24,6 +24,8 @@ def contact_sheet(rows: Sequence[Sequence[ObjectFrame]], panels: Sequence[str] =
     for row in rows:
         tiles = [_padded(_panel(frame, panel), gap) for frame in row for panel in panels]
         lines.append(np.concatenate(tiles, axis=1))
+    width = max(line.shape[1] for line in lines)
+    lines = [np.pad(x, ((0, 0), (0, width - x.shape[1]), (0, 0)), constant_values=255) for x in lines]
     return np.concatenate(lines, axis=0)
 
 

@@ -12,7 +12,10 @@ from ask_lib.data.rooms.parts import Part, ball, post, tilted, turn_x, turn_y
 def duck(d: Draws, k: Look) -> list[Part]:
     """A boat of a body, an S of a neck, a flat bill; no legs."""
     w, n = d.between(0.8, 0.92), d.between(0.2, 0.28)
-    parts = [ball(0, 0, 0.24, w, 0.46, 0.46, k.main), tilted(ball(w * 0.45, 0, 0.36, 0.3, 0.24, 0.1, k.main), turn_y(-0.6))]
+    parts = [
+        ball(0, 0, 0.24, w, 0.46, 0.46, k.main),
+        tilted(ball(w * 0.45, 0, 0.36, 0.3, 0.24, 0.1, k.main), turn_y(-0.6)),
+    ]
     neck = [(-w * 0.3, 0.0, 0.32), (-w * 0.4, 0.0, 0.4 + n * 0.5), (-w * 0.4, 0.0, 0.42 + n)]
     parts += [*tube(neck, 0.11, k.main, 0.85), ball(-w * 0.42, 0, 0.48 + n, 0.26, 0.22, 0.23, k.second)]
     parts.append(tilted(ball(-w * 0.42 - 0.17, 0, 0.46 + n, 0.2, 0.15, 0.055, k.trim), turn_y(-0.1)))
@@ -37,9 +40,15 @@ def owl(d: Draws, k: Look) -> list[Part]:
     parts = [ball(0, 0, h * 0.5, w, w * 0.86, h, k.main), ball(0, 0, h * 0.98, w * 0.92, w * 0.8, w * 0.78, k.main)]
     parts.append(ball(0, -w * 0.14, h * 0.42, w * 0.66, w * 0.64, h * 0.66, k.second))
     for s in (-1, 1):
-        parts += [ball(s * w * 0.2, -w * 0.33, h, 0.21, 0.1, 0.21, k.second), ball(s * w * 0.2, -w * 0.4, h, 0.1, 0.07, 0.1, k.third)]
+        parts += [
+            ball(s * w * 0.2, -w * 0.33, h, 0.21, 0.1, 0.21, k.second),
+            ball(s * w * 0.2, -w * 0.4, h, 0.1, 0.07, 0.1, k.third),
+        ]
         parts.append(between((s * w * 0.3, 0, h * 1.16), (s * w * 0.42, -0.02, h * 1.16 + 0.17), 0.09, k.main, 0.1))
-        parts += [tilted(ball(s * w * 0.48, 0, h * 0.5, 0.13, w * 0.6, h * 0.68, k.third), turn_y(s * 0.12)), ball(s * 0.11, -w * 0.36, 0.03, 0.15, 0.18, 0.07, k.trim)]
+        parts += [
+            tilted(ball(s * w * 0.48, 0, h * 0.5, 0.13, w * 0.6, h * 0.68, k.third), turn_y(s * 0.12)),
+            ball(s * 0.11, -w * 0.36, 0.03, 0.15, 0.18, 0.07, k.trim),
+        ]
     return [*parts, between((0, -w * 0.38, h * 0.95), (0, -w * 0.5, h * 0.86), 0.05, k.trim, 0.1)]
 
 
@@ -48,12 +57,19 @@ def rooster(d: Draws, k: Look) -> list[Part]:
     leg, z = 0.2, 0.42
     parts = [tilted(ball(0, 0, z, 0.6, 0.4, 0.44, k.main), turn_y(-0.2)), *_legs(-0.02, leg + 0.08, 0.09, k.trim)]
     parts += [*tube([(-0.18, 0.0, z + 0.08), (-0.28, 0.0, z + 0.26), (-0.3, 0.0, z + 0.42)], 0.14, k.main, 0.6)]
-    parts += [ball(-0.32, 0, z + 0.46, 0.2, 0.17, 0.19, k.main), between((-0.4, 0, z + 0.46), (-0.52, 0, z + 0.43), 0.045, k.trim, 0.1)]
+    parts += [
+        ball(-0.32, 0, z + 0.46, 0.2, 0.17, 0.19, k.main),
+        between((-0.4, 0, z + 0.46), (-0.52, 0, z + 0.43), 0.045, k.trim, 0.1),
+    ]
     parts += [ball(-0.38 + 0.075 * i, 0, z + 0.57 + 0.02 * (i % 2), 0.09, 0.05, 0.15, k.third) for i in range(3)]
     parts.append(ball(-0.41, 0, z + 0.35, 0.06, 0.07, 0.14, k.third))
     for i in range(d.integer(4, 6)):
         lift = 0.3 + 0.13 * i
-        plume = [(0.2, 0.0, z + 0.1), (0.34 - 0.02 * i, 0.03 * (i % 3 - 1), z + lift), (0.55 - 0.04 * i, 0.05 * (i % 3 - 1), z + lift * 0.75)]
+        plume = [
+            (0.2, 0.0, z + 0.1),
+            (0.34 - 0.02 * i, 0.03 * (i % 3 - 1), z + lift),
+            (0.55 - 0.04 * i, 0.05 * (i % 3 - 1), z + lift * 0.75),
+        ]
         parts += tube(plume, 0.05, k.second, 0.6)
     return [*parts, *_wings(0.02, z, 0.36, 0.26, 0.2, k.second), *_eyes(-0.35, z + 0.49, 0.08, k.third)]
 
@@ -64,16 +80,28 @@ def penguin(d: Draws, k: Look) -> list[Part]:
     parts = [ball(0, 0, h * 0.5, w, w * 0.9, h, k.main), ball(0, 0, h * 1.0, w * 0.66, w * 0.62, w * 0.64, k.main)]
     parts.append(ball(0, -w * 0.12, h * 0.46, w * 0.76, w * 0.76, h * 0.8, k.second))
     for s in (-1, 1):
-        parts.append(tilted(ball(s * w * 0.58, 0, h * 0.52, 0.07, 0.2, h * 0.58, k.main), turn_y(-s * d.between(0.25, 0.5))))
-        parts += [ball(s * 0.12, -w * 0.26, 0.03, 0.17, 0.26, 0.07, k.trim), ball(s * w * 0.13, -w * 0.28, h * 1.05, 0.05, 0.04, 0.05, k.third)]
+        parts.append(
+            tilted(ball(s * w * 0.58, 0, h * 0.52, 0.07, 0.2, h * 0.58, k.main), turn_y(-s * d.between(0.25, 0.5)))
+        )
+        parts += [
+            ball(s * 0.12, -w * 0.26, 0.03, 0.17, 0.26, 0.07, k.trim),
+            ball(s * w * 0.13, -w * 0.28, h * 1.05, 0.05, 0.04, 0.05, k.third),
+        ]
     return [*parts, between((0, -w * 0.26, h * 0.99), (0, -w * 0.58, h * 0.95), 0.055, k.trim, 0.15)]
 
 
 def songbird(d: Draws, k: Look) -> list[Part]:
     """A round body with a straight long tail and a thin beak, on a perch."""
     z, long = 0.5, d.between(0.3, 0.42)
-    parts = [post(0, 0, 0, 0.2, 0.06, k.third), post(0, 0, 0.05, 0.03, 0.28, k.third), ball(-0.02, 0, 0.36, 0.16, 0.3, 0.1, k.third)]
-    parts += [tilted(ball(0, 0, z, 0.5, 0.36, 0.36, k.main), turn_y(0.45)), ball(-0.2, 0, z + 0.2, 0.28, 0.25, 0.25, k.second)]
+    parts = [
+        post(0, 0, 0, 0.2, 0.06, k.third),
+        post(0, 0, 0.05, 0.03, 0.28, k.third),
+        ball(-0.02, 0, 0.36, 0.16, 0.3, 0.1, k.third),
+    ]
+    parts += [
+        tilted(ball(0, 0, z, 0.5, 0.36, 0.36, k.main), turn_y(0.45)),
+        ball(-0.2, 0, z + 0.2, 0.28, 0.25, 0.25, k.second),
+    ]
     parts.append(between((0.12, 0, z - 0.06), (0.16 + long, 0, z - 0.08 - long * 0.5), 0.07, k.main, 0.8))
     parts.append(between((-0.31, 0, z + 0.2), (-0.45, 0, z + 0.18), 0.03, k.trim, 0.1))
     return [*parts, *_wings(0.06, z, 0.38, 0.24, 0.17, k.second), *_eyes(-0.26, z + 0.24, 0.105, k.third)]

@@ -21,18 +21,35 @@ def saloon(d: Draws, k: Look) -> list[Part]:
 def pickup(d: Draws, k: Look) -> list[Part]:
     """A cabin in front of an open bed."""
     w, r = d.between(1.05, 1.15), d.between(0.12, 0.14)
-    parts = [cushion(0, 0, 0.12, w, 0.46, 0.16, k.main, 0.03), cushion(-w * 0.12, 0, 0.24, w * 0.3, 0.42, 0.26, k.main, 0.06)]
-    parts += [box(-w * 0.12, 0, 0.34, w * 0.2, 0.43, 0.11, k.third), box(-w * 0.12, 0, 0.34, w * 0.305, 0.34, 0.11, k.third)]
+    parts = [
+        cushion(0, 0, 0.12, w, 0.46, 0.16, k.main, 0.03),
+        cushion(-w * 0.12, 0, 0.24, w * 0.3, 0.42, 0.26, k.main, 0.06),
+    ]
+    parts += [
+        box(-w * 0.12, 0, 0.34, w * 0.2, 0.43, 0.11, k.third),
+        box(-w * 0.12, 0, 0.34, w * 0.305, 0.34, 0.11, k.third),
+    ]
     parts += [box(w * 0.26, s * 0.21, 0.26, w * 0.46, 0.035, 0.12, k.second) for s in (-1, 1)]
     parts += [box(w * x, 0, 0.26, 0.035, 0.45, 0.12, k.second) for x in (0.04, 0.48)]
-    return [*parts, cushion(-w * 0.37, 0, 0.22, w * 0.25, 0.42, 0.1, k.main, 0.04), *_wheels((-w * 0.32, w * 0.3), 0.22, r, k), *_lights(-w / 2, 0.22, 0.15, k.second)]
+    return [
+        *parts,
+        cushion(-w * 0.37, 0, 0.22, w * 0.25, 0.42, 0.1, k.main, 0.04),
+        *_wheels((-w * 0.32, w * 0.3), 0.22, r, k),
+        *_lights(-w / 2, 0.22, 0.15, k.second),
+    ]
 
 
 def van(d: Draws, k: Look) -> list[Part]:
     """One tall body with a sloping nose, a window only in front."""
     w, h, r = d.between(0.95, 1.05), d.between(0.46, 0.54), d.between(0.1, 0.12)
-    parts = [cushion(0.06, 0, 0.08, w * 0.88, 0.46, h, k.main, 0.05), cushion(-w * 0.42, 0, 0.08, w * 0.22, 0.44, h * 0.55, k.main, 0.07)]
-    parts += [box(-w * 0.22, 0, h * 0.62, w * 0.2, 0.47, h * 0.3, k.third), box(-w * 0.37, 0, h * 0.62, 0.03, 0.36, h * 0.32, k.third)]
+    parts = [
+        cushion(0.06, 0, 0.08, w * 0.88, 0.46, h, k.main, 0.05),
+        cushion(-w * 0.42, 0, 0.08, w * 0.22, 0.44, h * 0.55, k.main, 0.07),
+    ]
+    parts += [
+        box(-w * 0.22, 0, h * 0.62, w * 0.2, 0.47, h * 0.3, k.third),
+        box(-w * 0.37, 0, h * 0.62, 0.03, 0.36, h * 0.32, k.third),
+    ]
     parts.append(box(0.06, 0, 0.08 + h * 0.32, w * 0.87, 0.47, 0.05, k.second))
     return [*parts, *_wheels((-w * 0.3, w * 0.32), 0.22, r, k), *_lights(-w * 0.53, 0.22, 0.15, k.second)]
 
@@ -53,10 +70,19 @@ def tractor(d: Draws, k: Look) -> list[Part]:
     """Large wheels behind, small in front, a bonnet with a pipe, a roof on posts."""
     big, small = d.between(0.25, 0.3), d.between(0.12, 0.15)
     parts = [cushion(-0.22, 0, 0.2, 0.5, 0.26, 0.22, k.main, 0.04), box(0.16, 0, 0.2, 0.3, 0.3, 0.14, k.main)]
-    parts += [post(-0.3, 0, 0.4, 0.025, 0.24, k.trim), cushion(0.22, 0, 0.34, 0.18, 0.22, 0.06, k.third, 0.02), cushion(0.29, 0, 0.38, 0.05, 0.22, 0.14, k.third, 0.02)]
+    parts += [
+        post(-0.3, 0, 0.4, 0.025, 0.24, k.trim),
+        cushion(0.22, 0, 0.34, 0.18, 0.22, 0.06, k.third, 0.02),
+        cushion(0.29, 0, 0.38, 0.05, 0.22, 0.14, k.third, 0.02),
+    ]
     parts += [box(x, y * 0.15, 0.32, 0.025, 0.025, 0.46, k.second) for x in (0.04, 0.34) for y in (-1, 1)]
     parts.append(cushion(0.19, 0, 0.76, 0.44, 0.4, 0.05, k.second, 0.02))
-    return [*parts, *_wheels((0.24,), 0.24, big, k), *_wheels((-0.34,), 0.18, small, k), *_lights(-0.47, 0.32, 0.08, k.second)]
+    return [
+        *parts,
+        *_wheels((0.24,), 0.24, big, k),
+        *_wheels((-0.34,), 0.18, small, k),
+        *_lights(-0.47, 0.32, 0.08, k.second),
+    ]
 
 
 def beetle(d: Draws, k: Look) -> list[Part]:

@@ -8,7 +8,7 @@ from ask_lib.data.objects.look import Look
 from ask_lib.data.objects.makers.shapes import between, lathe, smooth, tube
 from ask_lib.data.rooms.draws import Draws
 from ask_lib.data.rooms.materials import Material
-from ask_lib.data.rooms.parts import Part, box, cushion, post
+from ask_lib.data.rooms.parts import Part, ball, box, cushion, post
 
 
 def ladder_chair(d: Draws, k: Look) -> list[Part]:
@@ -28,13 +28,19 @@ def spindle_chair(d: Draws, k: Look) -> list[Part]:
     bow = [(-w / 2 + 0.03, y, seat), (-w / 2, y + 0.04, seat + top * 0.6), (-w * 0.3, y + 0.07, h * 0.98)]
     bow += [(0.0, y + 0.08, h), *[(-x, yy, z) for x, yy, z in reversed(bow)]]
     parts += tube(bow, 0.022, k.main)
-    return parts + [between((x * w, y, seat), (x * w * 1.15, y + 0.07, h * 0.97), 0.013, k.main) for x in (-0.3, -0.15, 0, 0.15, 0.3)]
+    return parts + [
+        between((x * w, y, seat), (x * w * 1.15, y + 0.07, h * 0.97), 0.013, k.main)
+        for x in (-0.3, -0.15, 0, 0.15, 0.3)
+    ]
 
 
 def armchair(d: Draws, k: Look) -> list[Part]:
     """Upholstered: thick back, arms that reach the floor."""
     w, h, seat = d.between(0.66, 0.8), d.between(0.78, 0.92), d.between(0.3, 0.36)
-    parts = [cushion(0, 0, 0.08, w, w * 0.9, seat - 0.08, k.main, 0.04), cushion(0, -0.04, seat, w * 0.66, w * 0.75, 0.12, k.second, 0.05)]
+    parts = [
+        cushion(0, 0, 0.08, w, w * 0.9, seat - 0.08, k.main, 0.04),
+        cushion(0, -0.04, seat, w * 0.66, w * 0.75, 0.12, k.second, 0.05),
+    ]
     parts.append(cushion(0, w * 0.36, 0.08, w, 0.17, h - 0.08, k.main, 0.07))
     parts += [cushion(s * (w / 2 - 0.06), -0.02, 0.08, 0.15, w * 0.86, seat + 0.16, k.main, 0.06) for s in (-1, 1)]
     return parts + [post(x * w * 0.4, y * w * 0.36, 0, 0.03, 0.09, k.trim, 1.3) for x in (-1, 1) for y in (-1, 1)]
@@ -49,9 +55,14 @@ def rocking_chair(d: Draws, k: Look) -> list[Part]:
         runner = [(x, y, 0.025 + 0.3 * (y - 0.03) ** 2) for y in (-0.45, -0.25, -0.05, 0.15, 0.35, 0.55)]
         parts += tube(runner, 0.026, k.main)
         parts += [between((x, y, 0.05), (x * 0.95, y * 0.9, seat), 0.022, k.main) for y in (-w * 0.4, w * 0.4)]
-        parts += [between((x, w * 0.42, seat), (x, w * 0.62, h), 0.025, k.main), box(x, 0, seat + 0.2, 0.06, w, 0.03, k.main)]
+        parts += [
+            between((x, w * 0.42, seat), (x, w * 0.62, h), 0.025, k.main),
+            box(x, 0, seat + 0.2, 0.06, w, 0.03, k.main),
+        ]
         parts.append(between((x, -w * 0.42, seat), (x, -w * 0.42, seat + 0.2), 0.02, k.main))
-    parts += [between((x * w, w * 0.43, seat), (x * w, w * 0.61, h - 0.04), 0.014, k.main) for x in (-0.24, -0.08, 0.08, 0.24)]
+    parts += [
+        between((x * w, w * 0.43, seat), (x * w, w * 0.61, h - 0.04), 0.014, k.main) for x in (-0.24, -0.08, 0.08, 0.24)
+    ]
     return [*parts, between((-w / 2, w * 0.615, h), (w / 2, w * 0.615, h), 0.04, k.main)]
 
 
@@ -59,13 +70,18 @@ def tulip_chair(d: Draws, k: Look) -> list[Part]:
     """A shell on one flaring foot."""
     seat, r = d.between(0.4, 0.48), d.between(0.27, 0.33)
     foot = smooth([(0, r * 0.95), (0.05, r * 0.6), (0.15, 0.07), (seat * 0.8, 0.05), (seat, 0.12)], 9)
-    parts = [*lathe(foot, k.main), post(0, 0, seat, r * 0.75, 0.1, k.main, 1.35), post(0, 0, seat + 0.09, r * 0.9, 0.05, k.second)]
+    parts = [
+        *lathe(foot, k.main),
+        post(0, 0, seat, r * 0.75, 0.1, k.main, 1.35),
+        post(0, 0, seat + 0.09, r * 0.9, 0.05, k.second),
+    ]
     back = d.between(0.38, 0.46)
-    for i in range(-4, 5):
-        angle = i * 0.24
-        x, y = r * 1.1 * math.sin(angle), r * 1.02 * math.cos(angle)
-        tall = back * (1 - 0.06 * i * i * 0.75)
-        parts.append(between((x * 0.85, y * 0.85, seat + 0.05), (x, y * 1.15, seat + 0.1 + tall), 0.05, k.main))
+    for i in range(-5, 6):
+        angle = i * 0.2
+        x, y = r * math.sin(angle), r * math.cos(angle)
+        tall = back * (1 - (i / 7.5) ** 2)
+        top = (x * 1.25, y * 1.25, seat + 0.1 + tall)
+        parts += [between((x * 0.9, y * 0.9, seat + 0.05), top, 0.055, k.main), ball(*top, 0.11, 0.11, 0.11, k.main)]
     return parts
 
 

@@ -17,7 +17,11 @@ def alarm_clock(d: Draws, k: Look) -> list[Part]:
     for s in (-1, 1):
         parts += [between((s * r * 0.55, 0, z - r * 0.7), (s * r * 0.85, 0, 0), 0.035, k.trim)]
         parts.append(between((s * r * 0.55, 0, z + r * 0.8), (s * r * 0.75, 0, z + r * 1.12), 0.15, k.trim, 0.35))
-    return [*parts, between((0, 0, z + r), (0, 0, z + r * 1.2), 0.02, k.trim), ball(0, 0, z + r * 1.22, 0.1, 0.07, 0.08, k.trim)]
+    return [
+        *parts,
+        between((0, 0, z + r), (0, 0, z + r * 1.2), 0.02, k.trim),
+        ball(0, 0, z + r * 1.22, 0.1, 0.07, 0.08, k.trim),
+    ]
 
 
 def mantel_clock(d: Draws, k: Look) -> list[Part]:
@@ -36,8 +40,14 @@ def longcase_clock(d: Draws, k: Look) -> list[Part]:
     w, h = d.between(0.36, 0.42), d.between(1.15, 1.3)
     parts = [box(0, 0, 0, w, w * 0.7, h * 0.2, k.main), box(0, 0, h * 0.2, w * 0.74, w * 0.52, h * 0.48, k.main)]
     parts += [box(0, 0, h * 0.67, w, w * 0.68, h * 0.3, k.main), box(0, 0, h * 0.96, w * 1.12, w * 0.78, 0.05, k.third)]
-    parts += [box(0, -w * 0.255, h * 0.25, w * 0.46, 0.03, h * 0.38, k.second), ball(0, 0, h + 0.04, 0.1, 0.1, 0.12, k.trim)]
-    parts += [box(0, -w * 0.285, h * 0.36, 0.02, 0.02, h * 0.26, k.trim), rod(0, -w * 0.285, h * 0.36, 0.03, 0.06, k.trim, along="y")]
+    parts += [
+        box(0, -w * 0.255, h * 0.25, w * 0.46, 0.03, h * 0.38, k.second),
+        ball(0, 0, h + 0.04, 0.1, 0.1, 0.12, k.trim),
+    ]
+    parts += [
+        box(0, -w * 0.285, h * 0.36, 0.02, 0.02, h * 0.26, k.trim),
+        rod(0, -w * 0.285, h * 0.36, 0.03, 0.06, k.trim, along="y"),
+    ]
     return [*parts, *dial(d, 0, -w * 0.345, h * 0.82, w * 0.4, k.second, k.third)]
 
 
@@ -55,16 +65,29 @@ def carriage_clock(d: Draws, k: Look) -> list[Part]:
 def cuckoo_clock(d: Draws, k: Look) -> list[Part]:
     """A hut with a steep roof, a small door above the dial and a ledge, on feet."""
     w, h, deep = d.between(0.52, 0.62), d.between(0.48, 0.58), d.between(0.3, 0.36)
-    parts = [box(0, 0, 0.1, w, deep, h, k.main), *gable(w, deep, w * d.between(0.55, 0.7), h + 0.1, k.main, k.third, 0.1)]
-    parts += [box(0, 0, 0.06, w * 1.2, deep * 1.2, 0.05, k.third), box(0, -deep / 2, h + 0.1, 0.13, 0.03, 0.16, k.second)]
+    parts = [
+        box(0, 0, 0.1, w, deep, h, k.main),
+        *gable(w, deep, w * d.between(0.55, 0.7), h + 0.1, k.main, k.third, 0.1),
+    ]
+    parts += [
+        box(0, 0, 0.06, w * 1.2, deep * 1.2, 0.05, k.third),
+        box(0, -deep / 2, h + 0.1, 0.13, 0.03, 0.16, k.second),
+    ]
     parts += [post(x * w * 0.45, y * deep * 0.4, 0, 0.05, 0.07, k.trim) for x in (-1, 1) for y in (-1, 1)]
-    return [*parts, ball(0, -deep / 2 - 0.04, h + 0.18, 0.07, 0.1, 0.07, k.trim), *dial(d, 0, -deep / 2 - 0.01, h * 0.5 + 0.08, w * 0.34, k.second, k.third)]
+    return [
+        *parts,
+        ball(0, -deep / 2 - 0.04, h + 0.18, 0.07, 0.1, 0.07, k.trim),
+        *dial(d, 0, -deep / 2 - 0.01, h * 0.5 + 0.08, w * 0.34, k.second, k.third),
+    ]
 
 
 def cube_clock(d: Draws, k: Look) -> list[Part]:
     """A rounded cube with a button on top."""
     w = d.between(0.62, 0.72)
     h, deep = w * d.between(0.9, 1.1), w * d.between(0.5, 0.7)
-    parts = [cushion(0, 0, 0.05, w, deep, h, k.main, 0.1), cushion(0, 0, h + 0.04, w * 0.4, deep * 0.4, 0.05, k.trim, 0.02)]
+    parts = [
+        cushion(0, 0, 0.05, w, deep, h, k.main, 0.1),
+        cushion(0, 0, h + 0.04, w * 0.4, deep * 0.4, 0.05, k.trim, 0.02),
+    ]
     parts += [ball(x * w * 0.32, y * deep * 0.3, 0.05, 0.12, 0.12, 0.1, k.trim) for x in (-1, 1) for y in (-1, 1)]
     return [*parts, *dial(d, 0, -deep / 2, h / 2 + 0.05, min(w, h) * 0.38, k.second, k.third)]

@@ -11,7 +11,7 @@ from ask_lib.data.rooms.parts import Part, ball, box, cushion, post
 def gourd_lamp(d: Draws, k: Look) -> list[Part]:
     """A two-bellied ceramic base under a drum shade."""
     r, h = d.between(0.15, 0.2), d.between(0.42, 0.5)
-    belly = smooth([(0, r * 0.6), (h * 0.25, r), (h * 0.6, r * 0.45), (h * 0.78, r * 0.62), (h, r * 0.18)], 12)
+    belly = smooth([(0, r * 0.6), (h * 0.25, r), (h * 0.6, r * 0.45), (h * 0.78, r * 0.62), (h, r * 0.18)], 19)
     w, tall = d.between(0.26, 0.32), d.between(0.26, 0.34)
     parts = [*lathe(belly, k.main), post(0, 0, h, 0.025, 0.12, k.trim)]
     return [*parts, post(0, 0, h + 0.06, w, tall, k.second, d.between(0.85, 1.0)), *_rims(h + 0.06, w, tall, k)]
@@ -23,13 +23,17 @@ def column_lamp(d: Draws, k: Look) -> list[Part]:
     foot, r = d.between(0.24, 0.3), d.between(0.035, 0.05)
     parts = [box(0, 0, 0, foot, foot, 0.05, k.main), box(0, 0, 0.05, foot * 0.7, foot * 0.7, 0.04, k.main)]
     parts += [post(0, 0, 0.09, r, h, k.main), ball(0, 0, 0.12, r * 3, r * 3, r * 2, k.trim)]
-    return [*parts, post(0, 0, h + 0.02, w, tall, k.second, d.between(0.4, 0.5)), post(0, 0, h + tall, 0.02, 0.08, k.trim)]
+    return [
+        *parts,
+        post(0, 0, h + 0.02, w, tall, k.second, d.between(0.4, 0.5)),
+        post(0, 0, h + tall, 0.02, 0.08, k.trim),
+    ]
 
 
 def mushroom_lamp(d: Draws, k: Look) -> list[Part]:
     """A flaring stem under a dome."""
     h, r = d.between(0.36, 0.46), d.between(0.32, 0.4)
-    stem = smooth([(0, 0.22), (h * 0.15, 0.13), (h * 0.6, 0.075), (h + 0.05, 0.09)], 8)
+    stem = smooth([(0, 0.22), (h * 0.15, 0.13), (h * 0.6, 0.075), (h + 0.05, 0.09)], 13)
     rim = post(0, 0, h - 0.03, r * 1.0, 0.03, k.third)
     return [*lathe(stem, k.main), *dome(r, h, d.between(0.24, 0.34), k.second), rim]
 
@@ -59,7 +63,13 @@ def lantern(d: Draws, k: Look) -> list[Part]:
     parts = [box(0, 0, 0, w * 1.15, w * 1.15, 0.06, k.main), post(0, 0, 0.06, w * 0.3, h, k.second)]
     parts += [box(x * w / 2, y * w / 2, 0.05, 0.035, 0.035, h, k.main) for x in (-1, 1) for y in (-1, 1)]
     parts += [box(0, 0, h + 0.05, w * 1.2, w * 1.2, 0.05, k.main), post(0, 0, h + 0.1, w * 0.6, 0.18, k.main, 0.2)]
-    ring = [(-0.1, 0.0, h + 0.26), (-0.12, 0.0, h + 0.38), (0.0, 0.0, h + 0.46), (0.12, 0.0, h + 0.38), (0.1, 0.0, h + 0.26)]
+    ring = [
+        (-0.1, 0.0, h + 0.26),
+        (-0.12, 0.0, h + 0.38),
+        (0.0, 0.0, h + 0.46),
+        (0.12, 0.0, h + 0.38),
+        (0.1, 0.0, h + 0.26),
+    ]
     return [*parts, *tube(ring, 0.017, k.trim)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from ask_lib.data.objects.look import Look
 from ask_lib.data.rooms.draws import Draws
@@ -38,12 +39,8 @@ def tube(points: Sequence[Vector], radius: float, material: Material, end: float
     """A round bar along points, thinning to ``end`` times its radius."""
     count = len(points) - 1
     radii = [radius * (1 + (end - 1) * i / count) for i in range(count + 1)]
-    parts = [
-        between(points[i], points[i + 1], radii[i], material, radii[i + 1] / radii[i]) for i in range(count)
-    ]
-    return parts + [
-        ball(*p, 2 * r, 2 * r, 2 * r, material) for p, r in zip(points[1:-1], radii[1:-1], strict=True)
-    ]
+    parts = [between(points[i], points[i + 1], radii[i], material, radii[i + 1] / radii[i]) for i in range(count)]
+    return parts + [ball(*p, 2 * r, 2 * r, 2 * r, material) for p, r in zip(points[1:-1], radii[1:-1], strict=True)]
 
 
 def arc(
@@ -65,14 +62,14 @@ def handle(
 def lathe(profile: Profile, material: Material, x: float = 0.0, y: float = 0.0) -> list[Part]:
     """A turned body from (height, radius) pairs, bottom first."""
     parts = []
-    for (z0, r0), (z1, r1) in zip(profile[:-1], profile[1:], strict=True):
+    for (z0, r0), (z1, r1) in pairwise(profile):
         r0, r1 = max(r0, 0.012), max(r1, 0.002)
         if z1 - z0 > 1e-4:
             parts.append(post(x, y, z0, r0, z1 - z0, material, r1 / r0))
     return parts
 
 
-def smooth(points: Profile, count: int = 11) -> list[tuple[float, float]]:
+def smooth(points: Profile, count: int = 14) -> list[tuple[float, float]]:
     """A smooth profile through (height, radius) pairs (Catmull-Rom)."""
     padded = [points[0], *points, points[-1]]
     out = []
@@ -89,7 +86,7 @@ def _catmull(a: float, b: float, c: float, d: float, t: float) -> float:
     return b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
 
 
-def dome(radius: float, z: float, height: float, material: Material, count: int = 7) -> list[Part]:
+def dome(radius: float, z: float, height: float, material: Material, count: int = 10) -> list[Part]:
     """Half an ellipsoid, flat side down."""
     angles = [math.pi / 2 * i / count for i in range(count + 1)]
     return lathe([(z + height * math.sin(a), radius * math.cos(a)) for a in angles], material)
@@ -129,9 +126,7 @@ def dial(d: Draws, x: float, y: float, z: float, radius: float, face: Material, 
     return parts
 
 
-def _spoke(
-    x: float, y: float, z: float, angle: float, near: float, far: float, thick: float, ink: Material
-) -> Part:
+def _spoke(x: float, y: float, z: float, angle: float, near: float, far: float, thick: float, ink: Material) -> Part:
     """A thin bar from ``near`` to ``far`` of a centre, ``angle`` clockwise from the top as seen from the front."""
     c, s, middle = math.cos(angle), math.sin(angle), (near + far) / 2
     bar = box(x + s * middle, y, z + c * middle - (far - near) / 2, thick, 0.012, far - near, ink)
