@@ -5,12 +5,14 @@ All that this package asks of the rooms' scene description goes through here and
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass, replace
 
 import torch
 
 from ask_lib.data.objects.classes import CHOICES, CLASSES, make
+from ask_lib.data.objects.decor import Decor
 from ask_lib.data.objects.look import Look
 from ask_lib.data.objects.makers.shapes import scaled
 from ask_lib.data.objects.options import ObjectOptions
@@ -20,7 +22,6 @@ from ask_lib.data.rooms.builder import DISTRACTOR, KEY, Camera, Thing
 from ask_lib.data.rooms.cast import cast
 from ask_lib.data.rooms.draws import Draws
 from ask_lib.data.rooms.furniture.design import Design, bounds_of
-from ask_lib.data.rooms.materials import Palette
 from ask_lib.data.rooms.pack import pack
 from ask_lib.data.rooms.parts import Part, moved
 from ask_lib.data.rooms.render import cameras
@@ -76,8 +77,7 @@ def build(words: tuple[object, ...], label: int, options: ObjectOptions) -> Layo
 
 def _attempt(words: tuple[object, ...], label: int, options: ObjectOptions) -> tuple[Layout, float]:
     shared = Draws("objects", "setting", *words)
-    palette = Palette(shared, 0.0)
-    place = setting(shared, palette, options.count - 1)
+    place = setting(shared, Decor(shared), options.count - 1)
     if options.background == "plain":
         place = plain(shared, place)
     framing = Draws("objects", "framing", *words)
@@ -87,7 +87,7 @@ def _attempt(words: tuple[object, ...], label: int, options: ObjectOptions) -> t
     labels = (label, *_others(words, label, options))
     objects = [_object(words, n, name, place, factor) for n, name in enumerate(labels)]
     scene = _scene(label, place, objects)
-    content = rooms.content_hash(scene)
+    content = _content(labels, place, objects)
     camera, share = frame_object(scene, place, target, framing, options)
     if options.remove_object:
         scene = rooms.without(scene, KEY)
@@ -107,6 +107,23 @@ def _object(words: tuple[object, ...], number: int, label: int, place: Setting, 
     parts = make(CLASSES[label], Draws("objects", "shape", number, label, *words), look)
     x, y = where(place.azimuth, number)
     return tuple(moved(part, (x, y, place.height), place.azimuth) for part in scaled(parts, factor))
+
+
+def _content(labels: tuple[int, ...], place: Setting, objects: list[tuple[Part, ...]]) -> str:
+    """A hash of the description; lengths are rounded, so that it is equal on every machine."""
+    numbers = [place.azimuth, place.elevation, place.distance, place.exposure, *place.tint]
+    numbers += [value for lamp in place.lamps for point in (*lamp.points, lamp.power) for value in point]
+    digest = hashlib.sha256(f"{place.kind} {labels} {_rounded(numbers)}".encode())
+    for part in (part for parts in (*objects, place.parts) for part in parts):
+        look = part.material
+        values = [*part.centre, *part.half, part.extra, *(r for row in part.rotation for r in row)]
+        values += [*look.base, *look.second, look.scale, look.gloss]
+        digest.update(f"{part.kind} {look.texture} {look.seed} {part.shadow} {_rounded(values)}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _rounded(values: list[float]) -> list[int]:
+    return [round(value * 1e4) for value in values]
 
 
 def _thing(parts: tuple[Part, ...], role: str) -> Thing:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from ask_lib.data.objects.clutter import REACH, STANDING, on_wall, paint
+from ask_lib.data.objects.clutter import REACH, STANDING, on_wall
+from ask_lib.data.objects.decor import Decor
 from ask_lib.data.rooms.draws import Draws
 from ask_lib.data.rooms.layout import Lamp
-from ask_lib.data.rooms.materials import Material, Palette, mix
+from ask_lib.data.rooms.materials import Material, mix
 from ask_lib.data.rooms.parts import BOX, Part, Vector, box, cushion, mat, moved, post
 
 SPOT = (0.0, 0.5)
@@ -52,12 +53,12 @@ class Setting:
     tint: Vector
 
 
-def setting(d: Draws, palette: Palette, neighbours: int = 0) -> Setting:
+def setting(d: Draws, decor: Decor, neighbours: int = 0) -> Setting:
     """A furnished setting.
 
     Args:
         d: The stream.
-        palette: Materials of the room.
+        decor: Materials of the room.
         neighbours: Other objects that need a place beside the main one; clutter keeps clear of them.
 
     Returns:
@@ -70,11 +71,11 @@ def setting(d: Draws, palette: Palette, neighbours: int = 0) -> Setting:
     if kind == "shelf":
         azimuth, elevation = azimuth * 0.5, elevation * 0.45
     side = 1.0 if azimuth < 0 else -1.0
-    height, parts, spread = _STAGES[kind](d, palette, side)
-    parts += _beside(d, palette, azimuth, height, spread, neighbours)
+    height, parts, spread = _STAGES[kind](d, decor, side)
+    parts += _beside(d, decor, azimuth, height, spread, neighbours)
     lamps = _lamps(d, azimuth, height, side, low=kind == "shelf")
     return Setting(
-        kind, height, tuple(parts), lamps, palette.wall, palette.floor, azimuth, elevation, distance,
+        kind, height, tuple(parts), lamps, decor.wall, decor.floor, azimuth, elevation, distance,
         d.between(0.95, 1.3), (1 + d.normal(0.05), 1.0, 1 + d.normal(0.07)),
     )  # fmt: skip
 
@@ -90,7 +91,7 @@ Spread = tuple[float, float, float, float]
 """Low x, low y, high x, high y of the surface about the object."""
 
 
-def _corner(d: Draws, p: Palette, side: float) -> tuple[float, list[Part], Spread]:
+def _corner(d: Draws, p: Decor, side: float) -> tuple[float, list[Part], Spread]:
     """On the floor, in a corner."""
     gap, aside = d.between(0.8, 1.7), d.between(1.2, 2.2)
     y = SPOT[1] + gap
@@ -103,7 +104,7 @@ def _corner(d: Draws, p: Palette, side: float) -> tuple[float, list[Part], Sprea
     return 0.0, parts, (low, SPOT[1] - 0.7, high, y - 0.35)
 
 
-def _table(d: Draws, p: Palette, side: float) -> tuple[float, list[Part], Spread]:
+def _table(d: Draws, p: Decor, side: float) -> tuple[float, list[Part], Spread]:
     """On a table, the wall further back with a cupboard before it."""
     h, w, dep, top = d.between(0.85, 1.0), d.between(3.2, 4.4), d.between(2.0, 2.6), p.hard()
     y = SPOT[1] + d.between(-0.1, 0.3)
@@ -114,7 +115,7 @@ def _table(d: Draws, p: Palette, side: float) -> tuple[float, list[Part], Spread
         for sy in (-1, 1)
     ]
     if d.chance(0.45):
-        cloth = d.choice((p.soft(), paint(d)))
+        cloth = d.choice((p.soft(), p.small()))
         w_cloth, d_cloth = d.between(1.3, 2.0), d.between(1.0, 1.4)
         parts.append(_flat(box(d.between(-0.3, 0.3), SPOT[1], h - 0.01, w_cloth, d_cloth, 0.014, cloth)))
     back = y + dep / 2 + d.between(0.2, 1.6)
@@ -124,7 +125,7 @@ def _table(d: Draws, p: Palette, side: float) -> tuple[float, list[Part], Spread
     return h, parts, (-w / 2 + 0.35, y - dep / 2 + 0.35, w / 2 - 0.35, y + dep / 2 - 0.3)
 
 
-def _shelf(d: Draws, p: Palette, side: float) -> tuple[float, list[Part], Spread]:
+def _shelf(d: Draws, p: Decor, side: float) -> tuple[float, list[Part], Spread]:
     """In a bay of a shelf unit, books and boxes in the other bays."""
     z, w, tall, dep, wood, t = d.between(0.9, 1.1), d.between(2.3, 3.2), d.between(1.4, 1.6), 1.0, p.hard(), 0.07
     back = SPOT[1] + 0.55
@@ -142,7 +143,7 @@ def _shelf(d: Draws, p: Palette, side: float) -> tuple[float, list[Part], Spread
     return z, parts, (x - w / 2 + 0.35, SPOT[1] - 0.3, x + w / 2 - 0.35, back - 0.3)
 
 
-def _bay(d: Draws, p: Palette, x: float, back: float, z: float, w: float) -> list[Part]:
+def _bay(d: Draws, p: Decor, x: float, back: float, z: float, w: float) -> list[Part]:
     if d.chance(0.25) or z < -0.1:
         return []
     at = (x + d.between(-0.2, 0.2) * w, back - 0.45, z)
@@ -153,7 +154,7 @@ def _bay(d: Draws, p: Palette, x: float, back: float, z: float, w: float) -> lis
     return parts
 
 
-def _plinth(d: Draws, p: Palette, side: float) -> tuple[float, list[Part], Spread]:
+def _plinth(d: Draws, p: Decor, side: float) -> tuple[float, list[Part], Spread]:
     """On a block before a wall."""
     h, w, look = d.between(0.5, 1.0), d.between(1.3, 1.7), p.hard()
     block = post(0, SPOT[1], 0, w * 0.62, h, look) if d.chance(0.4) else box(0, SPOT[1], 0, w, w, h, look)
@@ -169,13 +170,13 @@ def _plinth(d: Draws, p: Palette, side: float) -> tuple[float, list[Part], Sprea
     return h, parts, (0.0, 0.0, 0.0, 0.0)
 
 
-def _sill(d: Draws, p: Palette, side: float) -> tuple[float, list[Part], Spread]:
+def _sill(d: Draws, p: Decor, side: float) -> tuple[float, list[Part], Spread]:
     """On a ledge along a wall that is close behind, before a picture, a board or a window."""
     h, back = d.between(0.8, 1.0), SPOT[1] + d.between(0.62, 0.85)
     top = p.hard()
     dep = back - SPOT[1] + d.between(0.7, 1.0)
     parts = _slab(cushion(0, back - dep / 2, h - 0.09, 10, dep, 0.09, top, 0.02))
-    parts.append(_flat(box(0, back - dep / 2 + 0.1, 0, 10, dep - 0.2, h - 0.09, p.smooth())))
+    parts.append(_flat(box(0, back - dep / 2 + 0.1, 0, 10, dep - 0.2, h - 0.09, p.hard())))
     parts += _back(d, p, back, d.integer(1, 3), h + 0.8)
     if d.chance(0.5):
         material = replace(p.wall, texture=d.choice(("tile", "planks", "stripe", "brick")), scale=d.between(0.16, 0.3))
@@ -202,7 +203,7 @@ def _slab(part: Part) -> list[Part]:
     return [_flat(part), core]
 
 
-def _back(d: Draws, p: Palette, y: float, hung: int, z: float) -> list[Part]:
+def _back(d: Draws, p: Decor, y: float, hung: int, z: float) -> list[Part]:
     """A wall behind, with things hung on it."""
     parts = [_flat(box(0, y + 0.05, 0, 10.4, 0.1, ROOM[2] - 0.02, p.wall))]
     places = d.shuffled([-1.9, -0.6, 0.6, 1.9])[:hung]
@@ -212,7 +213,7 @@ def _back(d: Draws, p: Palette, y: float, hung: int, z: float) -> list[Part]:
     return parts
 
 
-def _cupboard(d: Draws, p: Palette, x: float, back: float) -> list[Part]:
+def _cupboard(d: Draws, p: Decor, x: float, back: float) -> list[Part]:
     w, h, look, panel = d.between(0.9, 1.6), d.between(0.9, 1.7), p.hard(), p.hard()
     parts = [box(x, back - 0.2, 0, w, 0.4, h, look)]
     parts += [box(x + s * w / 4, back - 0.41, 0.1, w / 2 - 0.06, 0.03, h - 0.16, panel) for s in (-1, 1)]
@@ -222,7 +223,7 @@ def _cupboard(d: Draws, p: Palette, x: float, back: float) -> list[Part]:
     return parts
 
 
-def _beside(d: Draws, p: Palette, azimuth: float, z: float, spread: Spread, neighbours: int) -> list[Part]:
+def _beside(d: Draws, p: Decor, azimuth: float, z: float, spread: Spread, neighbours: int) -> list[Part]:
     """Clutter on the same surface: beside and behind the object as the camera sees it, never before it."""
     placed = [(SPOT[0], SPOT[1], OBJECT_REACH)]
     placed += [(*where(azimuth, n + 1), OBJECT_REACH) for n in range(neighbours)]
