@@ -5,7 +5,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from ask_lib.errors import ChoiceError, DataNotFoundError, RangeError
+from ask_lib.errors import ChoiceError, RangeError
 from ask_lib.train.errors import RecipeError
 from ask_lib.train.recipe import Recipe, differences
 from ask_lib.train.recipes import EXPERIMENTS, ToyRecipe, find_experiment
@@ -88,12 +88,6 @@ def test_recipes_are_frozen_and_named_by_their_content():
 def test_another_data_version_is_refused():
     with pytest.raises(RecipeError, match=r"toy-0.*toy-1"):
         build(find_experiment("toy").recipe.override(["data=toy-0"]))
-
-
-def test_rooms_say_when_they_are_missing(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "ask_lib.data.rooms", None)
-    with pytest.raises(DataNotFoundError, match="rooms"):
-        build(find_experiment("rooms_scene").recipe)
 
 
 def test_cosine_against_closed_form():
