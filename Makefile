@@ -83,4 +83,4 @@ clean: ## remove all that was built, but not the environment
 
 .PHONY: distclean
 distclean: clean ## remove the environment too
-	rm -rf $(VENV) .venv-* *.egg-info
+	rm -rf $(VENV) *.egg-info

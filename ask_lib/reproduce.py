@@ -6,6 +6,8 @@ import importlib.metadata
 import os
 import platform
 import random
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -58,6 +60,31 @@ def environment_report(device: torch.device | None = None) -> dict[str, str]:
         "threads": str(torch.get_num_threads()),
     }
     return report | {name: _version(name) for name in REPORTED}
+
+
+def commit(folder: Path | None = None) -> str:
+    """The commit that a number stands on.
+
+    Args:
+        folder: Whose commit; by default this library's own folder.
+
+    Returns:
+        The commit, with ``+changes`` where files of the folder differ from it; ``unknown`` without git, or where git
+        does not track the folder (the repository of a project that merely has the library in its environment).
+    """
+    place = folder or Path(__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(place), *words], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        tracked = git("ls-files", ".")
+        head = git("rev-parse", "HEAD")
+        changed = git("status", "--porcelain", ".")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head + ("+changes" if changed else "") if tracked else "unknown"
 
 
 def _version(name: str) -> str:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import torch
 
 from ask_lib.checks import check_choice, check_range, check_shape
 from ask_lib.errors import AskError, ChoiceError, RangeError, ShapeError
-from ask_lib.reproduce import environment_report, pick_device, seed_everything
+from ask_lib.reproduce import commit, environment_report, pick_device, seed_everything
 
 
 def test_shapes_that_fit_pass():
@@ -76,3 +78,23 @@ def test_the_report_names_what_a_number_stood_on():
     assert report["device"] == "cpu"
     assert torch.__version__.startswith(report["torch"])
     assert all(isinstance(value, str) and value for value in report.values())
+
+
+def test_a_commit_is_named_with_what_differs_from_it(tmp_path: Path):
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=test", "-c", "user.email=test@example.invalid"]
+    assert commit(tmp_path) == "unknown"
+    subprocess.run([*git, "init", "-q"], check=True)
+    (tmp_path / "code.py").write_text("x = 1")
+    subprocess.run([*git, "add", "--all"], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "one"], check=True)
+    head = commit(tmp_path)
+    assert len(head) == 40
+    (tmp_path / "code.py").write_text("x = 2")
+    assert commit(tmp_path) == head + "+changes"
+
+
+def test_a_project_that_only_contains_the_library_gives_no_commit(tmp_path: Path):
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    inside = tmp_path / ".venv" / "ask_lib"
+    inside.mkdir(parents=True)
+    assert commit(inside) == "unknown"

@@ -18,7 +18,7 @@ from ask_lib.show.record import recorded_values
 from tests.conftest import ROOT
 from tests.test_house import tracked
 from tools import environment
-from tools.project import executed_path, notebooks, read_json
+from tools.project import BUILD, executed_path, notebooks, read_json
 
 pytestmark = pytest.mark.slow
 PACKAGES = ["torch", "torchvision", "matplotlib", "scipy", "scikit-learn", "tqdm", "pillow", "ipykernel"]
@@ -32,7 +32,7 @@ def ask(python: Path, code: str) -> str:
 @pytest.fixture(scope="module")
 def colab() -> Path:
     """An environment like Colab's, kept between runs; ask_lib is removed from it first."""
-    folder = ROOT / ".venv-colab"
+    folder = BUILD / "venv-colab"
     environment.make(folder, PACKAGES, HELD)
     python = folder / "bin" / "python"
     # The sliders' package comes with ask_lib, as in Colab.

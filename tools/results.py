@@ -4,28 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
-from ask_lib.reproduce import environment_report
+from ask_lib.reproduce import commit, environment_report
 from ask_lib.show.record import Value
 from tools.project import ROOT, ToolError, read_json, write_atomic
 
 RESULTS = ROOT / "results"
-
-
-def commit() -> str:
-    """The commit of the working tree; marked when files differ from it."""
-    git = ["git", "-C", str(ROOT)]
-    try:
-        name = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    changed = subprocess.run(
-        [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=False
-    ).stdout
-    return name.stdout.strip() + ("+changes" if changed.strip() else "")
 
 
 def without_machine(value: Any) -> Any:
@@ -47,7 +33,7 @@ def write_result(name: str, command: str, parameters: dict[str, Any], values: di
     """
     about = {
         "command": command,
-        "commit": commit(),
+        "commit": commit(ROOT),
         "environment": environment_report(),
         "parameters": {key: without_machine(value) for key, value in parameters.items()},
         "values": values,

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
-import ask_lib
 from ask_lib.files import write_json
-from ask_lib.reproduce import environment_report, pick_device, seed_everything
+from ask_lib.reproduce import commit, environment_report, pick_device, seed_everything
 from ask_lib.train.distributed import Process, collect
 from ask_lib.train.errors import RecipeError
 from ask_lib.train.loop import Outcome, Task, evaluate, fit
@@ -109,23 +107,6 @@ def provenance(command: str, process: Process) -> dict[str, Any]:
         "processes": process.world,
         "environment": environment_report(process.device),
     }
-
-
-def commit() -> str:
-    """The code's commit, with ``+changes`` where the library differs from it; ``unknown`` without git."""
-    folder = Path(ask_lib.__file__).parent
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    try:
-        inside = git("ls-files", "__init__.py")  # not the commit of a project that merely has us in its .venv
-        head = git("rev-parse", "HEAD")
-        changed = git("status", "--porcelain", ".")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return (head + ("+changes" if changed else "")) if inside else "unknown"
 
 
 def read_result(out: Path, recipe: Recipe) -> dict[str, Any] | None:
