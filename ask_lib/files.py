@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,10 +46,19 @@ def write_json(path: Path, content: Any) -> None:
         part.write_text(text, encoding="utf-8")
 
 
-def remove_parts(folder: Path) -> None:
-    """Remove what killed writers left in ``folder``; only for a folder that one process owns."""
+def remove_parts(folder: Path, older_than: float = 0.0) -> None:
+    """Remove what killed writers left in a folder.
+
+    Args:
+        folder: The folder, which need not be there.
+        older_than: Leave what was written to in the last so many seconds. 0 leaves nothing: only for a folder that
+            one process owns.
+    """
+    latest = time.time() - older_than if older_than else math.inf
     for part in folder.glob("*.part"):
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # somebody else was first, or its writer came to an end
+            if part.stat().st_mtime <= latest:
+                part.unlink()
 
 
 def sha256(path: Path) -> str:

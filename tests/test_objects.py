@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from ask_lib.data.embedded import shards
 from ask_lib.data.objects import (
     CLASSES,
     FAMILIES,
@@ -36,7 +37,6 @@ from ask_lib.data.objects.look import Look
 from ask_lib.data.objects.options import box_of
 from ask_lib.data.objects.probes import box_features, colour_histogram, object_histogram, silhouette
 from ask_lib.data.objects.sheet import contact_sheet
-from ask_lib.data.rooms import cache
 from ask_lib.data.rooms.draws import Draws
 from ask_lib.data.rooms.furniture.design import bounds_of
 from ask_lib.errors import ChoiceError, RangeError, ShapeError
@@ -274,7 +274,7 @@ def test_data_set_shapes_and_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert data.mask.dtype == torch.bool and data.box.shape == (8, 4)
     assert data.label.tolist() == [CLASSES.index(name) for name in JUDGE_CLASSES[:8]]
     assert data.classes == CHOICES["judge"] and data[3]["family"] == data.family[3]
-    monkeypatch.setattr("ask_lib.data.objects.dataset.draw_shard", None)  # nothing is drawn again
+    monkeypatch.setattr("ask_lib.data.embedded.drawing.draw_shard", None)  # nothing is drawn again
     again = Objects("val", 8, options=TINY, root=tmp_path, progress=False)
     assert torch.equal(data.rgb, again.rgb) and torch.equal(data.box, again.box)
 
@@ -283,7 +283,7 @@ def test_a_broken_shard_is_drawn_again(tmp_path: Path) -> None:
     first = Objects("val", 4, options=TINY, root=tmp_path, progress=False)
     (shard,) = tmp_path.rglob("*.shard")
     shard.write_bytes(shard.read_bytes()[:-100])
-    assert cache.load(shard) is None
+    assert shards.load(shard) is None
     assert torch.equal(Objects("val", 4, options=TINY, root=tmp_path, progress=False).rgb, first.rgb)
 
 
@@ -307,7 +307,7 @@ def test_a_killed_run_leaves_the_cache_whole(tmp_path: Path, monkeypatch: pytest
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     done = list(tmp_path.rglob("*.shard"))
-    assert 1 <= len(done) <= 4 and all(cache.load(shard) is not None for shard in done)
+    assert 1 <= len(done) <= 4 and all(shards.load(shard) is not None for shard in done)
     stamps = {shard: shard.stat().st_mtime_ns for shard in done}
     monkeypatch.setattr("ask_lib.data.objects.dataset.SHARD", 4)
     finished = Objects("train", 16, options=TINY, root=tmp_path, progress=False)

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+from ask_lib.data.embedded import shards
 from ask_lib.data.rooms import (
     CATEGORIES,
     LABELS,
@@ -24,7 +25,7 @@ from ask_lib.data.rooms import (
     RoomFrame,
     RoomOptions,
     Rooms,
-    cache,
+    cache_folder,
     content_hash,
     render_batch,
     render_room,
@@ -387,7 +388,7 @@ def test_data_set_shapes_and_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert rooms.depth.shape == (20, 24, 32) and rooms.normal is not None and rooms.normal.shape == (20, 3, 24, 32)
     assert torch.bincount(rooms.label).tolist() == [2] * 10
     assert rooms[3]["label"] == 3 and len(rooms) == 20
-    monkeypatch.setattr("ask_lib.data.rooms.dataset.draw_shard", None)  # nothing is drawn again
+    monkeypatch.setattr("ask_lib.data.embedded.drawing.draw_shard", None)  # nothing is drawn again
     again = Rooms("val", 20, options=replace(TINY, exact=True), root=tmp_path, progress=False)
     assert torch.equal(rooms.rgb, again.rgb) and torch.equal(rooms.depth, again.depth)
 
@@ -396,7 +397,7 @@ def test_a_broken_shard_is_drawn_again(tmp_path: Path) -> None:
     first = Rooms("val", 10, options=TINY, root=tmp_path, progress=False)
     (shard,) = tmp_path.rglob("*.shard")
     shard.write_bytes(shard.read_bytes()[:-100])
-    assert cache.load(shard) is None
+    assert shards.load(shard) is None
     assert torch.equal(Rooms("val", 10, options=TINY, root=tmp_path, progress=False).rgb, first.rgb)
 
 
@@ -425,7 +426,7 @@ def test_kill_and_race_leave_the_cache_whole(tmp_path: Path) -> None:
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     done = list(tmp_path.rglob("*.shard"))
-    assert 1 <= len(done) < 3 and all(cache.load(shard) is not None for shard in done)
+    assert 1 <= len(done) < 3 and all(shards.load(shard) is not None for shard in done)
     stamps = {shard: shard.stat().st_mtime_ns for shard in done}
     racers = [start(tmp_path), start(tmp_path)]
     sums = {racer.communicate(timeout=120)[0] for racer in racers}
@@ -436,6 +437,6 @@ def test_kill_and_race_leave_the_cache_whole(tmp_path: Path) -> None:
 
 def test_cache_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASK_CACHE", str(tmp_path / "here"))
-    assert cache.cache_folder() == tmp_path / "here"
+    assert cache_folder() == tmp_path / "here"
     monkeypatch.delenv("ASK_CACHE")
-    assert cache.cache_folder() == Path.home() / ".cache" / "ask_lib"
+    assert cache_folder() == Path.home() / ".cache" / "ask_lib"

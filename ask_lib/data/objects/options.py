@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from ask_lib.checks import check_choice, check_range
+from ask_lib.data.embedded.drawing import options_of
+from ask_lib.data.embedded.shards import Array as Array
 from ask_lib.data.objects.classes import CHOICES
 from ask_lib.errors import ShapeError
-
-Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
 
 SPLITS: tuple[str, ...] = ("train", "val", "test", "gallery")
 BACKGROUNDS: tuple[str, ...] = ("full", "plain")
@@ -69,14 +68,7 @@ class ObjectOptions:
         Raises:
             ChoiceError: If it holds a key that is no option.
         """
-        known = [f.name for f in dataclasses.fields(cls)]
-        for name in values:
-            check_choice("option", name, known)
-        given = dict(values)
-        for name in ("size", "coverage"):
-            if name in given:
-                given[name] = tuple(given[name])
-        return cls(**given)
+        return options_of(cls, values)
 
 
 @dataclass(frozen=True)

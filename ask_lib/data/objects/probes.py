@@ -5,12 +5,7 @@ None of the probes names a method of the book. All numbers are of ``val``; ``tes
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,63 +16,27 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ask_lib.data.embedded import probes
 from ask_lib.data.objects.dataset import Objects
-from ask_lib.data.objects.layout import VERSION
 from ask_lib.data.objects.options import Array, ObjectOptions
-from ask_lib.reproduce import environment_report
 
 
 @dataclass(frozen=True)
-class ProbeSettings:
-    """Sizes of the probes.
-
-    Attributes:
-        train: Frames to learn from.
-        val: Frames to measure on.
-        size: Height and width.
-        epochs: Of the small network.
-        seeds: Of the small network's initial weights and order.
-        data_seed: Of the objects.
-        workers: Processes that draw.
-        device: Where the network runs; frames are drawn on the CPU.
-    """
+class ProbeSettings(probes.ProbeSettings):
+    """Sizes of the probes."""
 
     train: int = 1600
     val: int = 640
-    size: tuple[int, int] = (72, 96)
-    epochs: int = 14
-    seeds: tuple[int, ...] = (0, 1, 2)
-    data_seed: int = 0
-    workers: int = 2
-    device: str = "cpu"
 
 
 Features = Callable[[Objects], Array]
 
 
-def record_probes(
-    settings: ProbeSettings, out: Path, root: str | Path | None, report: Callable[[str], None]
-) -> dict[str, Any]:
-    """Run the probes and write them down with all that is needed to run them again."""
-    start = time.perf_counter()
-    numbers = run_probes(settings, root, report)
-    record = {
-        "command": "python -m ask_lib.data.objects " + " ".join(sys.argv[1:]),
-        "commit": _commit(),
-        "data_version": VERSION,
-        "split": "val",
-        "settings": dataclasses.asdict(settings),
-        "environment": environment_report(torch.device(settings.device)),
-        "seconds": round(time.perf_counter() - start, 1),
-        "numbers": numbers,
-    }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(record, indent=2) + "\n")
-    return record
-
-
 def run_probes(
-    settings: ProbeSettings, root: str | Path | None = None, report: Callable[[str], None] = lambda line: None
+    settings: ProbeSettings,
+    root: str | Path | None = None,
+    report: Callable[[str], None] = lambda line: None,
+    keep: probes.Keep = lambda numbers: None,
 ) -> dict[str, Any]:
     """All probes on the judge classes.
 
@@ -85,6 +44,7 @@ def run_probes(
         settings: Sizes.
         root: Cache folder.
         report: Told each result as it comes.
+        keep: Given all results so far after each seed, so that a run that is stopped leaves something.
 
     Returns:
         ``chance`` and, by probe, percent correct; the network's ``mean`` and ``values`` over the seeds.
@@ -104,8 +64,11 @@ def run_probes(
         results[name] = _forest(features(first), first, features(second), second, linear=name != "silhouette")
         report(f"{name}: {results[name]:.1f}")
     for name, first, second in (("network", train, val), ("network_object_removed", bare_train, bare_val)):
-        values = [_network(first, second, settings, seed) for seed in settings.seeds]
-        results[name] = {"mean": statistics.mean(values), "values": values}
+        values: list[float] = []
+        for seed in settings.seeds:
+            values.append(_network(first, second, settings, seed))
+            results[name] = {"mean": statistics.mean(values), "values": values}
+            keep(results)
         report(f"{name}: {results[name]}")
     return results
 
@@ -118,18 +81,16 @@ def _objects(split: str, settings: ProbeSettings, root: str | Path | None, remov
 
 def colour_histogram(objects: Objects) -> Array:
     """Shares of 6 x 6 x 6 colours of the whole frame, ``(N, 216)``, as square roots."""
-    return _histogram(objects.rgb, torch.ones_like(objects.mask))
+    return _shares(probes.colour_counts(objects.rgb))
 
 
 def object_histogram(objects: Objects) -> Array:
     """The same within the mask alone."""
-    return _histogram(objects.rgb, objects.mask)
+    return _shares(probes.colour_counts(objects.rgb, objects.mask))
 
 
-def _histogram(rgb: torch.Tensor, mask: torch.Tensor) -> Array:
-    bins = (rgb.long() * 6 // 256).clamp(0, 5)
-    codes = bins[:, 0] * 36 + bins[:, 1] * 6 + bins[:, 2]
-    counts = torch.stack([torch.bincount(c[m], minlength=216) for c, m in zip(codes, mask, strict=True)]).double()
+def _shares(counts: torch.Tensor) -> Array:
+    counts = counts.double()
     roots: Array = (counts / counts.sum(1, keepdim=True).clamp_min(1)).sqrt().numpy()
     return roots
 
@@ -214,8 +175,3 @@ def _small(classes: int) -> nn.Sequential:
         layers += [nn.MaxPool2d(2)] if out < 160 else []
         width = out
     return nn.Sequential(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(width, classes))
-
-
-def _commit() -> str:
-    asked = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return asked.stdout.strip() or "unknown"

@@ -6,7 +6,7 @@ splits and runs the probes.
 
 from __future__ import annotations
 
-from ask_lib.data.rooms.cache import cache_folder
+from ask_lib.data.embedded import cache_folder
 from ask_lib.data.rooms.dataset import Rooms
 from ask_lib.data.rooms.frames import render_batch, render_room, scene_of
 from ask_lib.data.rooms.furniture.design import CATEGORIES

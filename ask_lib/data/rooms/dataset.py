@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import multiprocessing
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
-from ask_lib.checks import check_choice, check_range
-from ask_lib.data.rooms import cache
+from ask_lib.checks import check_choice
+from ask_lib.data.embedded import Drawing, draw_split
 from ask_lib.data.rooms.frames import render_batch
 from ask_lib.data.rooms.layout import VERSION
 from ask_lib.data.rooms.options import SPLITS, Array, RoomFrame, RoomOptions
 from ask_lib.data.rooms.scenes import LABELS
 
 SHARD = 50
-
-
-@dataclass(frozen=True)
-class Job:
-    """One shard to draw: frames ``first`` to ``last - 1`` of a split."""
-
-    split: str
-    seed: int
-    first: int
-    last: int
-    options: RoomOptions
-    device: str
-    path: Path
 
 
 class Rooms(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
@@ -48,7 +30,7 @@ class Rooms(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
         root: Cache folder; see ``cache_folder``.
         workers: Processes that draw; 1 draws in this one. More are started afresh, so a script needs the usual
             ``if __name__ == "__main__"`` guard; a notebook does not.
-        device: Where to draw.
+        device: Where to draw. Each kind of device has shards of its own: they agree up to rounding only.
         progress: Show a bar while drawing.
 
     Attributes:
@@ -81,15 +63,9 @@ class Rooms(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
         progress: bool = True,
     ) -> None:
         check_choice("split", split, SPLITS)
-        check_range("count", count, 1)
         self.split, self.seed, self.options = split, seed, options or RoomOptions()
-        folder = cache.cache_folder(root) / "rooms" / folder_name(split, seed, self.options)
-        jobs = [
-            Job(split, seed, first, min(first + SHARD, count), self.options, device, _path(folder, first, count))
-            for first in range(0, count, SHARD)
-        ]
-        shards = _collect(jobs, workers, progress)
-        joined = {name: torch.from_numpy(np.concatenate([shard[name] for shard in shards])) for name in shards[0]}
+        drawing = drawing_of(split, seed, self.options, device)
+        joined = draw_split(drawing, count, root=root, processes=workers, progress=progress)
         self.rgb = joined["rgb"]
         self.depth_mm = joined["depth_mm"].to(torch.int32)
         self.instance, self.category = joined["instance"], joined["category"]
@@ -124,28 +100,10 @@ class Rooms(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
         }
 
 
-def folder_name(split: str, seed: int, options: RoomOptions) -> str:
-    """Folder of the shards: all that decides their content is in the name."""
-    digest = hashlib.sha256(repr(options).encode()).hexdigest()[:12]
-    height, width = options.size
-    return f"v{VERSION}-{split}-seed{seed}-{height}x{width}-{digest}"
-
-
-def _path(folder: Path, first: int, count: int) -> Path:
-    # A shard's name holds its frames only: a longer set takes over the whole shards of a shorter one.
-    return folder / f"{first:06d}-{min(first + SHARD, count):06d}.shard"
-
-
-def draw_shard(job: Job) -> Path:
-    """Draw a shard and put it in the cache."""
-    torch.set_num_threads(1)
-    step = 1 if job.device == "cpu" else SHARD
-    frames: list[RoomFrame] = []
-    for first in range(job.first, job.last, step):
-        numbers = range(first, min(first + step, job.last))
-        frames += render_batch(numbers, seed=job.seed, split=job.split, options=job.options, device=job.device)
-    cache.save(job.path, _stack(frames, job.options.exact))
-    return job.path
+def drawing_of(split: str, seed: int, options: RoomOptions, device: str = "cpu") -> Drawing[RoomFrame]:
+    """What the shards of a split hold."""
+    stack = partial(_stack, exact=options.exact)
+    return Drawing("rooms", VERSION, "", split, seed, options, device, render_batch, stack, SHARD)
 
 
 def _stack(frames: list[RoomFrame], exact: bool) -> dict[str, Array]:
@@ -168,35 +126,3 @@ def _stack(frames: list[RoomFrame], exact: bool) -> dict[str, Array]:
 def _millimetres(depth: Array) -> Array:
     rounded: Array = np.clip(np.round(depth * 1000), 0, 65535).astype(np.uint16)
     return rounded
-
-
-def _collect(jobs: list[Job], workers: int, progress: bool) -> list[dict[str, Array]]:
-    found = {job.path: cache.load(job.path) for job in jobs}
-    missing = [job for job in jobs if found[job.path] is None]
-    frames = sum(job.last - job.first for job in missing)
-    with tqdm(total=frames, unit="frame", desc="rooms", disable=not (progress and missing)) as bar:
-        sizes = {job.path: job.last - job.first for job in missing}
-        for path in _drawn(missing, workers):
-            found[path] = cache.load(path)
-            bar.update(sizes[path])
-    return [_there(found[job.path], job.path) for job in jobs]
-
-
-def _there(shard: dict[str, Array] | None, path: Path) -> dict[str, Array]:
-    if shard is None:
-        raise OSError(f"The shard {path} was written but cannot be read back; is the disk full?")
-    return shard
-
-
-def _drawn(jobs: list[Job], workers: int) -> Iterator[Path]:
-    if workers <= 1 or len(jobs) <= 1:
-        threads = torch.get_num_threads()
-        try:
-            yield from map(draw_shard, jobs)
-        finally:
-            torch.set_num_threads(threads)
-        return
-    # Started afresh, not forked: a fork of a process that has used torch's threads can hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
-        yield from pool.map(draw_shard, jobs)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ask_lib.checks import check_choice, check_range
+from ask_lib.data.embedded.drawing import options_of
+from ask_lib.data.embedded.shards import Array as Array
 from ask_lib.errors import ChoiceError, ShapeError
-
-Array = np.ndarray[tuple[int, ...], np.dtype[Any]]
 
 SPLITS: tuple[str, ...] = ("train", "val", "test", "pretrain")
 
@@ -67,13 +66,7 @@ class RoomOptions:
         Raises:
             ChoiceError: If it holds a key that is no option.
         """
-        known = [f.name for f in dataclasses.fields(cls)]
-        for name in values:
-            check_choice("option", name, known)
-        given = dict(values)
-        if "size" in given:
-            given["size"] = tuple(given["size"])
-        return cls(**given)
+        return options_of(cls, values)
 
 
 @dataclass(frozen=True)

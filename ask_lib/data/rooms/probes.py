@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from ask_lib.data.embedded import probes
 from ask_lib.data.rooms.dataset import Rooms
 from ask_lib.data.rooms.furniture.design import CATEGORIES
 from ask_lib.data.rooms.options import Array, RoomOptions
@@ -24,29 +25,15 @@ from ask_lib.data.rooms.scenes import LABELS
 
 
 @dataclass(frozen=True)
-class ProbeSettings:
-    """Sizes of the probes.
+class ProbeSettings(probes.ProbeSettings):
+    """Sizes of the probes, and what the networks see.
 
     Attributes:
-        train: Frames to learn from.
-        val: Frames to measure on.
-        size: Height and width.
-        epochs: Of the small networks.
-        seeds: Of the small networks' initial weights and order.
-        data_seed: Of the rooms.
-        workers: Processes that draw.
-        device: Where the networks run.
-        inputs: What they see; ``geometry`` is height and levelness worked out from depth and the exact pose.
+        inputs: One network each; ``geometry`` is height and levelness worked out from depth and the exact pose.
     """
 
     train: int = 3000
     val: int = 500
-    size: tuple[int, int] = (72, 96)
-    epochs: int = 14
-    seeds: tuple[int, ...] = (0, 1, 2)
-    data_seed: int = 0
-    workers: int = 2
-    device: str = "cpu"
     inputs: tuple[str, ...] = ("rgb", "depth", "rgb+depth", "geometry")
 
 
@@ -54,7 +41,7 @@ def run_probes(
     settings: ProbeSettings,
     root: str | Path | None = None,
     report: Callable[[str], None] = lambda line: None,
-    keep: Callable[[dict[str, Any]], None] = lambda results: None,
+    keep: probes.Keep = lambda numbers: None,
 ) -> dict[str, Any]:
     """All probes.
 
@@ -95,10 +82,7 @@ def run_probes(
 
 def colour_histogram(rooms: Rooms) -> Array:
     """Shares of 6 x 6 x 6 colours, ``(N, 216)``, as square roots."""
-    bins = (rooms.rgb.long() * 6 // 256).clamp(0, 5)
-    codes = bins[:, 0] * 36 + bins[:, 1] * 6 + bins[:, 2]
-    counts = torch.stack([torch.bincount(code.reshape(-1), minlength=216) for code in codes])
-    roots: Array = (counts / codes[0].numel()).sqrt().numpy()
+    roots: Array = (probes.colour_counts(rooms.rgb) / rooms.depth_mm[0].numel()).sqrt().numpy()
     return roots
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ask_lib.data.embedded.sheet import tiled, tinted
 from ask_lib.data.rooms.options import Array, RoomFrame
 
 
@@ -20,15 +21,7 @@ def contact_sheet(rows: Sequence[Sequence[RoomFrame]], panels: Sequence[str] = (
     Returns:
         ``(H, W, 3)`` uint8.
     """
-    lines = []
-    for row in rows:
-        tiles = [_padded(_panel(frame, panel), gap) for frame in row for panel in panels]
-        lines.append(np.concatenate(tiles, axis=1))
-    return np.concatenate(lines, axis=0)
-
-
-def _padded(picture: Array, gap: int) -> Array:
-    return np.pad(picture, ((0, gap), (0, gap), (0, 0)), constant_values=255)
+    return tiled([[_panel(frame, panel) for frame in row for panel in panels] for row in rows], gap)
 
 
 def _panel(frame: RoomFrame, panel: str) -> Array:
@@ -37,8 +30,4 @@ def _panel(frame: RoomFrame, panel: str) -> Array:
         near = np.clip(1 - frame.depth / 6.0, 0.05, 1) * (frame.depth > 0)
         grey: Array = np.repeat((near * 255).astype(np.uint8)[..., None], 3, axis=2)
         return grey
-    if panel == "key":
-        tinted = rgb * 0.35 + np.array([40, 160, 90]) * 0.65
-        marked: Array = np.where(frame.key_mask[..., None], tinted, rgb).astype(np.uint8)
-        return marked
-    return rgb
+    return tinted(rgb, frame.key_mask) if panel == "key" else rgb
