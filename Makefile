@@ -45,6 +45,10 @@ test: env ## run all tests, the chapters at the smoke profile and the rendered p
 notebook: env ## execute one chapter: make notebook NB=00_start_here PROFILE=smoke PARAMS='IMAGES=my/pictures'
 	@$(RUN) -m tools.execute $(NB) --profile $(PROFILE) $(foreach p,$(PARAMS),--parameter '$(p)')
 
+.PHONY: weights
+weights: env ## train the networks that ship again (about half an hour); an interrupted run goes on
+	@$(RUN) -m ask_lib.train weights
+
 .PHONY: check
 check: env ## check a profile's rendered pages and recorded values, without a browser: make check PROFILE=book
 	@$(RUN) -m tools.check_pages --profile $(PROFILE)

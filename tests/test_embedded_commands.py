@@ -17,7 +17,9 @@ from ask_lib.data.embedded.sheet import tiled, tinted
 
 # --- records of probes
 
-KEYS = ["command", "commit", "data_version", "split", "settings", "environment", "complete", "seconds", "numbers"]
+KEYS = [
+    "command", "commit", "data_version", "split", "settings", "environment", "complete", "seconds", "values", "numbers",
+]  # fmt: skip
 
 
 def test_a_stopped_run_leaves_its_last_seed(tmp_path: Path):

@@ -20,6 +20,7 @@ from ask_lib.checks import check_choice
 from ask_lib.errors import ChoiceError, LayerNotFoundError, WeightsError
 from ask_lib.files import sha256
 from ask_lib.models import weights as files
+from ask_lib.models.embedded import EmbeddedResNet, EmbeddedVGG, read_card
 from ask_lib.models.features import default_layers
 
 Triple = tuple[float, float, float]
@@ -208,8 +209,17 @@ def _densenet(name: str) -> Recipe:
     return Recipe(partial(densenet_with_relu, name), _DENSENET, torchvision=name)
 
 
+def _embedded(name: str, build: Callable[..., nn.Module], *layers: str, **options: Any) -> Recipe:
+    path = Path(__file__).parent / "packaged" / f"{name}.safetensors"
+    return Recipe(partial(build, **options), layers, num_classes=10, packaged={"rooms": path}, input_size=120)
+
+
 # A network of the book's own is one more entry, with ``packaged`` naming its weight file.
 RECIPES: dict[str, Recipe] = {
+    "rooms_vgg": _embedded(
+        "rooms_vgg", EmbeddedVGG, "relu1_1", "pool2", "relu3_2", "relu4_2", "relu5_2", "pool5", norm="none"
+    ),
+    "rooms_resnet": _embedded("rooms_resnet", EmbeddedResNet, "layer1", "layer2", "layer3", "layer4"),
     "squeezenet1_0": _plain("squeezenet1_0", "features.1", "features.5", "features.10", "features.12"),
     "squeezenet1_1": _plain("squeezenet1_1", "features.1", "features.4", "features.7", "features.12"),
     "squeezenet1_1_places365": Recipe(
@@ -246,7 +256,7 @@ def _locate(name: str, recipe: Recipe, weights: str | Path) -> _Source:
     if weights == "none":
         return _Source()
     if isinstance(weights, str) and weights in recipe.packaged:
-        return _from_file(recipe.packaged[weights], f"{name} {weights}, from the package")
+        return _from_package(recipe.packaged[weights])
     if isinstance(weights, Path) or _is_path(weights):
         path = Path(weights).expanduser()
         if not path.is_file():
@@ -261,6 +271,18 @@ def _is_path(weights: str) -> bool:
 
 def _from_file(path: Path, text: str | None) -> _Source:
     return _Source(path, text or f"file {path.name} (sha256 {sha256(path)[:8]})")
+
+
+def _from_package(path: Path) -> _Source:
+    card = read_card(path)
+    text = f"{card['name']} from the package (sha256 {card['sha256'][:8]})"
+    mean, std = (_triple(card["input"][key]) for key in ("mean", "std"))
+    return _Source(path, text, mean, std, tuple(card["classes"]))
+
+
+def _triple(values: Sequence[float]) -> Triple:
+    red, green, blue = values
+    return red, green, blue
 
 
 def _from_torchvision(name: str, recipe: Recipe, weights: str) -> _Source:

@@ -324,9 +324,7 @@ def load_safetensors(network: nn.Module, path: Path) -> dict[str, Any]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    card = _read_card(path)
-    if sha256(path) != card.get("sha256"):
-        raise WeightsError(f"{path}: its SHA-256 is not the one in its card. Take both files from one place.")
+    card = read_card(path)
     try:
         state = load_file(path)
     except SafetensorError as error:
@@ -339,7 +337,22 @@ def load_safetensors(network: nn.Module, path: Path) -> dict[str, Any]:
     return card
 
 
-def _read_card(path: Path) -> dict[str, Any]:
+def read_card(path: Path) -> dict[str, Any]:
+    """The card beside a weight file, after its hash was held against the file.
+
+    Args:
+        path: ``NAME.safetensors``.
+
+    Raises:
+        WeightsError: If a file is missing or broken, or the hash is another.
+    """
+    card = _parse_card(path)
+    if sha256(path) != card.get("sha256"):
+        raise WeightsError(f"{path}: its SHA-256 is not the one in its card. Take both files from one place.")
+    return card
+
+
+def _parse_card(path: Path) -> dict[str, Any]:
     card_path = path.with_suffix(".json")
     for needed in (path, card_path):
         if not needed.is_file():

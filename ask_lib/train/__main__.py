@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ask_lib.checks import check_choice
 from ask_lib.errors import AskError
 from ask_lib.train.distributed import join
 from ask_lib.train.errors import RecipeError
@@ -74,6 +75,30 @@ def _table(options: argparse.Namespace, command: str) -> int:
     return 0
 
 
+def _weights(options: argparse.Namespace, command: str) -> int:
+    from ask_lib.train.ship import PACKAGE, SHIPPED, ship
+
+    for name in options.networks or SHIPPED:
+        check_choice("network", name, SHIPPED)
+    if options.changes and options.to is None:
+        raise RecipeError("a changed recipe would overwrite what ships: give it another folder with --to.")
+    with join(options.device) as process:
+        for name in options.networks or SHIPPED:
+            card = ship(
+                name,
+                runs=options.runs,
+                out=options.to or PACKAGE,
+                changes=tuple(options.changes),
+                process=process,
+                progress=not options.quiet,
+                save_every=options.save_every,
+                command=command,
+            )
+            if process.writes:
+                sys.stdout.write(f"{name}: {card['accuracy']['value']} %, {card['bytes']} bytes\n")
+    return 0
+
+
 def _parse(words: Sequence[str]) -> argparse.Namespace:
     """The options; ``key=value`` may stand anywhere, which argparse alone refuses after an option."""
     parser = _parser()
@@ -112,7 +137,13 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--results", type=Path, default=Path("results"), help="folder of the recorded tables")
     table.add_argument("--runs", type=Path, default=Path("_build/runs"), help="folder of the single runs")
     table.add_argument("--seeds", type=_seeds, help="e.g. 0,1,2, in place of the table's own")
-    for command in (train, table):
+    weights = commands.add_parser("weights", help="train the networks that ship; run it again to go on")
+    weights.set_defaults(do=_weights)
+    weights.add_argument("networks", nargs="*", metavar="NAME", help="by default all")
+    weights.add_argument("--set", dest="changes", action="append", default=[], metavar="key=value", help="needs --to")
+    weights.add_argument("--runs", type=Path, default=Path("_build/runs/weights"), help="folder of the single runs")
+    weights.add_argument("--to", type=Path, help="where the files go; by default into the package")
+    for command in (train, table, weights):
         command.add_argument("--device", default="auto", help="auto, cpu or cuda")
         command.add_argument("--save-every", type=int, default=0, metavar="STEPS", help="checkpoints inside an epoch")
         command.add_argument("--quiet", action="store_true", help="no progress bar")

@@ -32,6 +32,7 @@ def build(recipe: Recipe) -> Task:
 def run(
     recipe: Recipe,
     *,
+    task: Task | None = None,
     out: Path | None = None,
     resume: bool = False,
     process: Process | None = None,
@@ -44,6 +45,7 @@ def run(
 
     Args:
         recipe: An experiment's recipe.
+        task: What `build` made of it, for a caller who wants the trained network; by default it is made here.
         out: The run's folder; none writes nothing.
         resume: Go on where the folder's run stopped; a finished run is evaluated again, not trained again.
         process: This process, from `join`.
@@ -56,7 +58,7 @@ def run(
         The content of ``result.json``: the numbers, and what they stand on.
     """
     process = process or Process(pick_device())
-    task = build(recipe)
+    task = task or build(recipe)
     begun = time.perf_counter()
     outcome = fit(
         task,

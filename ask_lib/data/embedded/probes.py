@@ -71,7 +71,7 @@ def record_probes(
 
     def record(numbers: Numbers, complete: bool) -> dict[str, Any]:
         seconds = round(time.perf_counter() - start, 1)
-        content = {**about, "complete": complete, "seconds": seconds, "numbers": numbers}
+        content = {**about, "complete": complete, "seconds": seconds, "values": flat(numbers), "numbers": numbers}
         write_json(out, content)
         return content
 
@@ -79,6 +79,17 @@ def record_probes(
         record(numbers, complete=False)
 
     return record(run(keep), complete=True)
+
+
+def flat(numbers: Numbers, prefix: str = "") -> dict[str, float | str]:
+    """Numbers by one name each, as pages ask for them: ``{"rgb": {"mean": 60.0}}`` has ``rgb_mean``; lists are left."""
+    values: dict[str, float | str] = {}
+    for name, value in numbers.items():
+        if isinstance(value, dict):
+            values |= flat(value, f"{prefix}{name}_")
+        elif not isinstance(value, list):
+            values[f"{prefix}{name}"] = value
+    return values
 
 
 def colour_counts(rgb: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ask_lib.data.embedded.drawing import one_thread
 from ask_lib.data.rooms.cast import (
     Hits,
     Pinhole,
@@ -85,6 +86,7 @@ def cameras(scenes: Sequence[Scene], height: int, width: int, device: torch.devi
     return Pinhole(number, place.to(device), rotation.to(device), focal.to(device), height, width)
 
 
+@one_thread()
 def draw(scenes: Sequence[Scene], height: int, width: int, quality: Quality, device: torch.device) -> Drawn:
     """Draw a batch of scenes.
 
