@@ -221,7 +221,7 @@ def finish_epoch(run: Run, rate: float) -> None:
             run.keep_best(scores)
     entry["images_per_second"] = rate
     run.history.append(entry)
-    run.progress.note(entry)
+    run.progress.note(entry, run.total_steps)
     run.epoch, run.step, run.meter = run.epoch + 1, 0, Meter(run.task.weights)
     run.save()
 
