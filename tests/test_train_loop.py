@@ -80,6 +80,11 @@ def test_terms_are_weighted_and_averaged_by_sample():
     assert meter.total(ALONE) == pytest.approx({"a": 14 / 6, "b": 26 / 6, "w": 38 / 6})
 
 
+def test_an_epochs_new_meter_asks_nobody():
+    # There are no terms yet and so nothing on the GPU; NCCL cannot reduce what lies on the CPU.
+    Meter({}).check(Process(torch.device("cuda"), 0, 2), 0)
+
+
 def test_wrong_terms_are_refused():
     with pytest.raises(ShapeError, match="means over the batch"):
         Meter({}).add({"main": torch.zeros(3)}, 3, 0)

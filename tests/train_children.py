@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.data import Dataset
 
 from ask_lib.errors import AskError
 from ask_lib.train.__main__ import main
 from ask_lib.train.augment import Augment
-from ask_lib.train.data import split
+from ask_lib.train.data import LoaderData, Subset, TensorData, split
 from ask_lib.train.distributed import join
 from ask_lib.train.loop import Task, fit
 from ask_lib.train.recipe import Recipe
@@ -51,7 +52,7 @@ def restless_task() -> Task:
     def step(network, batch, generator):
         x = batch.inputs["rgb"]
         own = torch.rand(len(x), generator=generator, device=x.device)
-        scale = 1 + 0.1 * (own + torch.rand(len(x)) + random.random() + np.random.rand())  # noqa: NPY002
+        scale = 1 + 0.1 * (own + torch.rand(len(x)).to(own) + random.random() + np.random.rand())  # noqa: NPY002
         logits = network(x * scale[:, None, None, None].to(x))
         return {"main": functional.cross_entropy(logits, batch.labels), "size": logits.square().mean()}
 
@@ -67,10 +68,34 @@ def restless_task() -> Task:
     )
 
 
-def train_restless(out: Path, optimizer: str) -> None:
+class Pictures(Dataset[tuple[dict[str, torch.Tensor], int]]):
+    """A data set in memory, one sample at a time."""
+
+    def __init__(self, data: TensorData) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data.labels)
+
+    def __getitem__(self, index: int) -> tuple[dict[str, torch.Tensor], int]:
+        return {name: x[index] for name, x in self.data.inputs.items()}, int(self.data.labels[index])
+
+
+def through_workers(task: Task, workers: int) -> Task:
+    """The same task, its data read by worker processes. For a child: it changes how processes start."""
+    multiprocessing.set_start_method("fork", force=True)  # else each child would start a server of its own
+    parts = {}
+    for name in ("train", "validation"):
+        part = getattr(task, name)
+        parts[name] = Subset(LoaderData(Pictures(part.data), part.data.labels, workers), part.rows)
+    return replace(task, **parts)
+
+
+def train_restless(out: Path, optimizer: str, workers: int = 0) -> None:
     torch.set_num_threads(1)
     recipe = replace(RESTLESS, optimizer=optimizer)
-    fit(restless_task(), recipe, out=out, resume=True, progress=False, save_every=1, sync_every=3)
+    task = through_workers(restless_task(), workers) if workers else restless_task()
+    fit(task, recipe, out=out, resume=True, progress=False, save_every=1, sync_every=3)
 
 
 def command_line(words: list[str]) -> None:
@@ -78,7 +103,7 @@ def command_line(words: list[str]) -> None:
     main(words)
 
 
-def one_of_two(rank: int, port: int, changes: list[str], out: Path, fault: str) -> None:
+def one_of_two(rank: int, port: int, changes: list[str], out: Path, how: str) -> None:
     """One of two gloo processes that train ``toy``; an error's text goes to a file."""
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
@@ -86,7 +111,9 @@ def one_of_two(rank: int, port: int, changes: list[str], out: Path, fault: str) 
     recipe = find_experiment("toy").recipe.override(changes)
     with join("cpu") as process:
         task = build(recipe)
-        if fault == "nan on process 1" and rank == 1:
+        if how == "workers":
+            task = through_workers(task, 1)
+        if how == "nan on process 1" and rank == 1:
             task = replace(task, step=spoilt(task.step))
         try:
             fit(task, recipe, out=out, resume=True, process=process, progress=False, save_every=2)
@@ -98,12 +125,12 @@ def spoilt(step):
     return lambda *given: {"main": step(*given)["main"] * float("nan")}
 
 
-def train_in_two(changes: list[str], out: Path, fault: str = "", kill: bool = False) -> list[int | None]:
+def train_in_two(changes: list[str], out: Path, how: str = "", kill: bool = False) -> list[int | None]:
     """Train ``toy`` in two processes, killed after their first checkpoint if so wished; returns their exit codes."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    arguments = [(rank, port, changes, out, fault) for rank in (0, 1)]
+    arguments = [(rank, port, changes, out, how) for rank in (0, 1)]
     children = [spawner.Process(target=one_of_two, args=given) for given in arguments]
     for child in children:
         child.start()

@@ -23,6 +23,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from ask_lib.checks import check_range
 from ask_lib.reproduce import pick_device
 
 
@@ -55,13 +56,18 @@ def join(device: str = "auto") -> Iterator[Process]:
 
     Yields:
         This process.
+
+    Raises:
+        RangeError: If there are more processes than GPUs on this machine.
     """
     chosen = pick_device(device)
     if "WORLD_SIZE" not in os.environ or "RANK" not in os.environ:
         yield Process(chosen)
         return
     if chosen.type == "cuda":
-        chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        check_range("LOCAL_RANK (a GPU for each process)", local, 0, torch.cuda.device_count() - 1)
+        chosen = torch.device("cuda", local)
         torch.cuda.set_device(chosen)
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:

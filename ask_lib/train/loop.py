@@ -326,6 +326,8 @@ class Meter:
         Raises:
             NonFiniteError: Naming the terms, the epoch and the step.
         """
+        if not self.names:  # at an epoch's end, in every process; there is nothing on the device yet
+            return
         steps: list[int] = smallest(self.first_bad, process).tolist()
         first = min(steps, default=NEVER)
         if first < NEVER:
@@ -538,5 +540,7 @@ def _place(inputs: dict[str, torch.Tensor], channels_last: bool) -> dict[str, to
 
 
 def _autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    wanted = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+    # bfloat16 has float32's range, so gradients need no scaling. Older GPUs (Colab's T4) only emulate it, slowly.
+    fast = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    wanted = precision == "bfloat16" or (precision == "auto" and fast)
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted)

@@ -43,7 +43,8 @@ class Recipe:
         select: The score on validation that chooses the best epoch: the first of equals.
         final: Which weights the run ends with, ``best`` or ``last``.
         drop_last: Leave out an epoch's last batch when it is not full.
-        precision: ``auto`` (autocast to bfloat16 on CUDA, else float32), ``float32``, ``float64`` or ``bfloat16``.
+        precision: ``auto`` (autocast to bfloat16 on GPUs that compute in it, else float32), ``float32``,
+            ``float64`` or ``bfloat16``.
         channels_last: Memory format of pictures and convolutions; the faster one here, on CPU and GPU.
         compile: Whether to use ``torch.compile``.
         sync_batch_norm: Statistics over all processes, on GPUs.
