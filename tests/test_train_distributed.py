@@ -12,7 +12,7 @@ from ask_lib.train.errors import CheckpointError
 from ask_lib.train.loop import fit
 from ask_lib.train.recipes import find_experiment
 from ask_lib.train.run import build
-from tests.train_children import train_in_two
+from tests.train_children import holder, train_in_two
 
 CHANGES = ["epochs=3", "count=200", "optimizer=sgd", "lr=0.05", "augment.erase=0.5", "augment.erase_fill=noise"]
 
@@ -79,6 +79,15 @@ def test_a_nan_in_one_process_stops_both(tmp_path):
         text = (tmp_path / f"error{rank}").read_text()
         assert text.startswith("NonFiniteError: loss term 'main'") and "epoch 0, step 0" in text
     assert not (tmp_path / "two" / "last.pt").exists()
+
+
+def test_both_processes_hear_that_the_folder_is_taken(tmp_path):
+    out = tmp_path / "two"
+    with holder(out / "run.lock", out) as other:
+        assert train_in_two(CHANGES, out) == [0, 0]
+    texts = {(tmp_path / f"error{rank}").read_text() for rank in (0, 1)}
+    assert len(texts) == 1 and f"{out}: process {other.pid} on" in texts.pop()
+    assert sorted(path.name for path in out.iterdir()) == ["run.lock", "run.pid"]
 
 
 def test_each_process_needs_a_gpu_of_its_own(monkeypatch):

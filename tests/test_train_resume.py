@@ -94,7 +94,7 @@ def test_checkpoints_hold_plain_things_only(tmp_path):
     fit(restless_task(), replace(RESTLESS, epochs=1), out=tmp_path, progress=False)
     for name in ("last.pt", "best.pt"):
         assert torch.load(tmp_path / name, weights_only=True)
-    expected = ["best.pt", "history.json", "last.pt", "recipe.json"]
+    expected = ["best.pt", "history.json", "last.pt", "recipe.json", "run.lock"]
     assert sorted(p.name for p in tmp_path.iterdir()) == expected
 
 

@@ -1,12 +1,15 @@
 """What the loop's tests run in processes of their own, to be killed or joined."""
 
+import contextlib
 import multiprocessing
 import os
 import random
 import socket
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +21,9 @@ from ask_lib.errors import AskError
 from ask_lib.train.__main__ import main
 from ask_lib.train.augment import Augment
 from ask_lib.train.data import LoaderData, Subset, TensorData, split
-from ask_lib.train.distributed import join
+from ask_lib.train.distributed import Process, join
+from ask_lib.train.errors import CheckpointError
+from ask_lib.train.lock import hold
 from ask_lib.train.loop import Task, fit
 from ask_lib.train.recipe import Recipe
 from ask_lib.train.recipes import find_experiment
@@ -96,6 +101,39 @@ def train_restless(out: Path, optimizer: str, workers: int = 0) -> None:
     recipe = replace(RESTLESS, optimizer=optimizer)
     task = through_workers(restless_task(), workers) if workers else restless_task()
     fit(task, recipe, out=out, resume=True, progress=False, save_every=1, sync_every=3)
+
+
+def start_together(gate: Any, out: Path, name: str) -> None:
+    """Train, and say how it ended; ``gate`` lets all start at once."""
+    torch.set_num_threads(1)
+    task = restless_task()
+    gate.wait(60)
+    try:
+        fit(task, RESTLESS, out=out, resume=True, progress=False, save_every=1)
+        said = "trained"
+    except CheckpointError as error:
+        said = str(error)
+    (out.parent / name).write_text(said)
+
+
+def hold_until_killed(path: Path, what: Path) -> None:
+    with hold(path, what, Process(torch.device("cpu"))):
+        time.sleep(600)
+
+
+@contextlib.contextmanager
+def holder(path: Path, what: Path) -> Iterator[Any]:
+    """Inside, another process holds a lock."""
+    child = spawner.Process(target=hold_until_killed, args=(path, what))
+    child.start()
+    while not path.with_suffix(".pid").exists():
+        assert child.is_alive()
+        time.sleep(0.002)
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.join(60)
 
 
 def command_line(words: list[str]) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from torch import nn
 
 from ask_lib.checks import check_range
 from ask_lib.reproduce import pick_device
+from ask_lib.train.errors import CheckpointError
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,27 @@ def collect(thing: Any, process: Process) -> list[Any]:
     things: list[Any] = [None] * process.world
     dist.all_gather_object(things, thing)
     return things
+
+
+def in_first(process: Process, do: Callable[[], object]) -> None:
+    """Do something in process 0 alone, while the others wait.
+
+    Args:
+        process: This process.
+        do: What to do.
+
+    Raises:
+        CheckpointError: In every process, with the same words, if ``do`` raises it.
+    """
+    problem = ""
+    if process.writes:
+        try:
+            do()
+        except CheckpointError as error:
+            problem = str(error)
+    problem = collect(problem, process)[0]
+    if problem:
+        raise CheckpointError(problem)
 
 
 def wait(process: Process) -> None:

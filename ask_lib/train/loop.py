@@ -26,8 +26,9 @@ from ask_lib.reproduce import pick_device, seed_everything
 from ask_lib.train import checkpoint
 from ask_lib.train.augment import Augment, InputSpec, mix, prepare, prepare_augmented
 from ask_lib.train.data import Batch, Data, epoch_order, share
-from ask_lib.train.distributed import Process, add_up, collect, send_buffers, smallest, wait, wrap
+from ask_lib.train.distributed import Process, add_up, collect, in_first, send_buffers, smallest, wait, wrap
 from ask_lib.train.errors import CheckpointError, NonFiniteError
+from ask_lib.train.lock import hold_folder
 from ask_lib.train.metrics import accuracy, confusion_matrix, mean_class_accuracy
 from ask_lib.train.progress import Progress
 from ask_lib.train.recipe import Recipe
@@ -144,24 +145,26 @@ def fit(
         sync_every: Steps between looks at the device's numbers: the bar, and the check for NaN.
 
     Raises:
-        CheckpointError: If ``out`` holds another run.
+        CheckpointError: If ``out`` holds another run, or another process trains there.
         NonFiniteError: If a loss term or the weights become NaN or infinite; checkpoints never hold such weights.
         RangeError: If there are fewer samples than processes.
     """
     process = process or Process(pick_device())
-    if out is not None:
-        _open(out, recipe, resume, process)
-    run = Run(task, recipe, process)
-    if out is not None and (out / "last.pt").exists():
-        run.restore(checkpoint.load(out / "last.pt"))
-    run.save_every, run.sync_every, run.out = save_every, sync_every, out
-    with Progress(recipe.epochs * run.steps_per_epoch, run.total_steps, progress and process.writes) as run.progress:
-        if tensorboard and process.writes:
-            run.progress.open_tensorboard(out, run.total_steps)
-        while run.epoch < recipe.epochs:
-            rate = train_epoch(run)
-            finish_epoch(run, rate)
-    run.load_final()
+    with hold_folder(out, process):
+        if out is not None:
+            _open(out, recipe, resume, process)
+        run = Run(task, recipe, process)
+        if out is not None and (out / "last.pt").exists():
+            run.restore(checkpoint.load(out / "last.pt"))
+        run.save_every, run.sync_every, run.out = save_every, sync_every, out
+        total = recipe.epochs * run.steps_per_epoch
+        with Progress(total, run.total_steps, progress and process.writes) as run.progress:
+            if tensorboard and process.writes:
+                run.progress.open_tensorboard(out, run.total_steps)
+            while run.epoch < recipe.epochs:
+                rate = train_epoch(run)
+                finish_epoch(run, rate)
+        run.load_final()
     return Outcome(task.network.eval(), run.history, run.best_epoch)
 
 
@@ -500,15 +503,7 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def _open(out: Path, recipe: Recipe, resume: bool, process: Process) -> None:
-    problem = ""
-    if process.writes:
-        try:
-            checkpoint.open_folder(out, recipe, resume)
-        except CheckpointError as error:
-            problem = str(error)
-    problem = collect(problem, process)[0]  # so that all processes stop with the same words
-    if problem:
-        raise CheckpointError(problem)
+    in_first(process, lambda: checkpoint.open_folder(out, recipe, resume))
     if not out.is_dir():
         raise DataNotFoundError(f"{out}: expected a folder that all processes see, found none here.")
 
