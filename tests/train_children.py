@@ -136,6 +136,19 @@ def holder(path: Path, what: Path) -> Iterator[Any]:
         child.join(60)
 
 
+def run_without_a_compiler(folder: Path) -> None:
+    """The command line with ``compile=true`` on a machine that has no C++ compiler; its words go to a file."""
+    from torch._inductor import config
+
+    torch.set_num_threads(1)
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "cache")
+    config.cpp.cxx = ("no-such-compiler",)
+    words = ["run", "toy", "--device", "cpu", "--quiet", "--out", str(folder / "run")]
+    with (folder / "stderr").open("w") as said, contextlib.redirect_stderr(said):
+        status = main([*words, "compile=true", "epochs=1", "count=60", "test_count=0"])
+    raise SystemExit(status)
+
+
 def command_line(words: list[str]) -> None:
     torch.set_num_threads(1)
     main(words)

@@ -25,6 +25,7 @@ from ask_lib.files import write_json
 from ask_lib.reproduce import pick_device, seed_everything
 from ask_lib.train import checkpoint
 from ask_lib.train.augment import Augment, InputSpec, mix, prepare, prepare_augmented
+from ask_lib.train.compiling import explained
 from ask_lib.train.data import Batch, Data, epoch_order, share
 from ask_lib.train.distributed import Process, add_up, collect, in_first, send_buffers, smallest, wait, wrap
 from ask_lib.train.errors import CheckpointError, NonFiniteError
@@ -148,9 +149,10 @@ def fit(
         CheckpointError: If ``out`` holds another run, or another process trains there.
         NonFiniteError: If a loss term or the weights become NaN or infinite; checkpoints never hold such weights.
         RangeError: If there are fewer samples than processes.
+        RecipeError: If the recipe asks for ``compile`` and torch cannot compile here.
     """
     process = process or Process(pick_device())
-    with hold_folder(out, process):
+    with hold_folder(out, process), explained(recipe.compile):
         if out is not None:
             _open(out, recipe, resume, process)
         run = Run(task, recipe, process)
@@ -238,6 +240,9 @@ def evaluate(task: Task, recipe: Recipe, data: Data, process: Process | None = N
         data: What to evaluate on; processes share it.
         process: This process; by default the only one.
         batch: Samples at a time.
+
+    Raises:
+        RecipeError: If the network is to be compiled and torch cannot.
     """
     process = process or Process(pick_device())
     send_buffers(task.network, process)
@@ -245,7 +250,7 @@ def evaluate(task: Task, recipe: Recipe, data: Data, process: Process | None = N
     confusion = torch.zeros(task.num_classes, task.num_classes, dtype=torch.long, device=process.device)
     loss = torch.zeros((), dtype=torch.float64, device=process.device)
     rows = torch.split(torch.arange(len(data.labels))[process.rank :: process.world], batch)
-    with evaluating(task.network), torch.inference_mode():
+    with evaluating(task.network), torch.inference_mode(), explained(recipe.compile):
         for piece in data.batches([row for row in rows if len(row)], process.device):
             inputs = _place(prepare(piece.inputs, task.specs, parameter.dtype), recipe.channels_last)
             with _autocast(recipe.precision, process.device):

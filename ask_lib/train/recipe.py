@@ -46,7 +46,8 @@ class Recipe:
         precision: ``auto`` (autocast to bfloat16 on GPUs that compute in it, else float32), ``float32``,
             ``float64`` or ``bfloat16``.
         channels_last: Memory format of pictures and convolutions; the faster one here, on CPU and GPU.
-        compile: Whether to use ``torch.compile``.
+        compile: Whether to use ``torch.compile``. It compiles the network's call; what a step calls of its parts runs
+            as it is. Checkpoints are the same with and without.
         sync_batch_norm: Statistics over all processes, on GPUs.
         deterministic: Ask torch for deterministic algorithms.
     """
