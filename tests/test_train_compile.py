@@ -88,6 +88,7 @@ def test_a_compiled_run_resumes(tmp_path, calls):
     same(whole.network.state_dict(), again.network.state_dict())
 
 
+@pytest.mark.slow
 def test_without_a_compiler_there_is_one_line(tmp_path):
     child = spawner.Process(target=run_without_a_compiler, args=(tmp_path,))
     child.start()
