@@ -33,16 +33,16 @@ def same(one, two, where=""):
         assert one == two, where
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-def test_a_run_killed_at_random_times_equals_one_that_was_not(tmp_path, optimizer):
+@pytest.mark.parametrize(("optimizer", "workers"), [("sgd", 0), ("adam", 0), ("sgd", 1)])
+def test_a_run_killed_at_random_times_equals_one_that_was_not(tmp_path, optimizer, workers):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    child = spawner.Process(target=train_restless, args=(whole, optimizer))
+    child = spawner.Process(target=train_restless, args=(whole, optimizer))  # from memory, whoever reads the killed
     child.start()
     child.join(120)
     assert child.exitcode == 0
     dice, kills, steps = random.Random(), 0, []
     for _ in range(60):
-        child = spawner.Process(target=train_restless, args=(killed, optimizer))
+        child = spawner.Process(target=train_restless, args=(killed, optimizer, workers))
         seen = stamp(killed / "last.pt")
         child.start()
         while kills < 12 and child.is_alive() and stamp(killed / "last.pt") == seen:
@@ -94,7 +94,8 @@ def test_checkpoints_hold_plain_things_only(tmp_path):
     fit(restless_task(), replace(RESTLESS, epochs=1), out=tmp_path, progress=False)
     for name in ("last.pt", "best.pt"):
         assert torch.load(tmp_path / name, weights_only=True)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["best.pt", "history.json", "last.pt", "recipe.json"]
+    expected = ["best.pt", "history.json", "last.pt", "recipe.json", "run.lock"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == expected
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):

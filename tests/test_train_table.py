@@ -1,13 +1,17 @@
 import json
 import math
+import time
 
 import pytest
+import torch
 
 from ask_lib.errors import ChoiceError
 from ask_lib.train import table as tables
 from ask_lib.train.__main__ import main
 from ask_lib.train.errors import CheckpointError
-from ask_lib.train.table import Row, Table, run_table, summarise
+from ask_lib.train.loop import Run
+from ask_lib.train.table import Row, Table, row_recipe, run_table, summarise
+from tests.train_children import command_line, spawner
 
 QUICK = ("epochs=1", "count=60", "test_count=12")
 
@@ -117,3 +121,42 @@ def test_the_command_line(tmp_path, capsys, monkeypatch):
         main(["--help"])
     shown = capsys.readouterr().out
     assert stop.value.code == 0 and "toy " in shown and "rooms_scene" in shown and "tables:" in shown
+
+
+def test_a_table_killed_inside_a_run_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
+    changes = ["epochs=10", "count=150", "batch=24", "test_count=12"]
+    words = ["table", "toy", "--device", "cpu", "--quiet", "--save-every", "1", "--seeds", "0", *changes]
+
+    def command(name):
+        return [*words, "--results", str(tmp_path / name), "--runs", str(tmp_path / f"runs of {name}")]
+
+    file, folder = tmp_path / "killed" / "toy.json", tmp_path / "runs of killed" / "toy"
+    second = folder / f"{row_recipe(tables.TABLES['toy'].rows['augmented'], 0, changes).digest()}-seed0"
+    child = spawner.Process(target=command_line, args=(command("killed"),))
+    child.start()
+    while not (second / "last.pt").exists():
+        assert child.is_alive()
+        time.sleep(0.002)
+    child.kill()
+    child.join()
+    first = json.loads(file.read_text())["rows"]
+    assert list(first) == ["plain"]
+
+    starts = []
+    real = Run.restore
+    monkeypatch.setattr(Run, "restore", lambda self, state: (starts.append(state), real(self, state))[1])
+    torch.set_num_threads(1)
+    assert main(command("killed")) == 0
+    (start,) = starts  # the row in hand went on, the one before it was not touched, the one after it began anew
+    assert start["digest"] in second.name and start["epoch"] + start["step"] > 0
+    assert main(command("whole")) == 0
+    killed, whole = (json.loads((tmp_path / name / "toy.json").read_text())["rows"] for name in ("killed", "whole"))
+    assert list(killed) == list(whole) == list(tables.TABLES["toy"].rows) and killed["plain"] == first["plain"]
+    for label, row in whole.items():
+        assert killed[label]["summary"] == row["summary"]
+        (run,) = killed[label]["runs"].values()
+        assert run["command"].startswith("python -m ask_lib.train table toy") and "epochs=10" in run["command"]
+        assert len(run["commit"].removesuffix("+changes")) == 40 and run["environment"]["device"] == "cpu"
+        assert {"python", "platform", "torch", "numpy"} <= run["environment"].keys()
+        assert run["data_version"] == "toy-1" and run["processes"] == 1 and run["seconds"] > 0
+        assert run["numbers"].keys() == row["summary"].keys() and killed[label]["recipe"]["epochs"] == 10

@@ -1,23 +1,29 @@
 """What the loop's tests run in processes of their own, to be killed or joined."""
 
+import contextlib
 import multiprocessing
 import os
 import random
 import socket
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.utils.data import Dataset
 
 from ask_lib.errors import AskError
 from ask_lib.train.__main__ import main
 from ask_lib.train.augment import Augment
-from ask_lib.train.data import split
-from ask_lib.train.distributed import join
+from ask_lib.train.data import LoaderData, Subset, TensorData, split
+from ask_lib.train.distributed import Process, join
+from ask_lib.train.errors import CheckpointError
+from ask_lib.train.lock import hold
 from ask_lib.train.loop import Task, fit
 from ask_lib.train.recipe import Recipe
 from ask_lib.train.recipes import find_experiment
@@ -51,7 +57,7 @@ def restless_task() -> Task:
     def step(network, batch, generator):
         x = batch.inputs["rgb"]
         own = torch.rand(len(x), generator=generator, device=x.device)
-        scale = 1 + 0.1 * (own + torch.rand(len(x)) + random.random() + np.random.rand())  # noqa: NPY002
+        scale = 1 + 0.1 * (own + torch.rand(len(x)).to(own) + random.random() + np.random.rand())  # noqa: NPY002
         logits = network(x * scale[:, None, None, None].to(x))
         return {"main": functional.cross_entropy(logits, batch.labels), "size": logits.square().mean()}
 
@@ -67,10 +73,80 @@ def restless_task() -> Task:
     )
 
 
-def train_restless(out: Path, optimizer: str) -> None:
+class Pictures(Dataset[tuple[dict[str, torch.Tensor], int]]):
+    """A data set in memory, one sample at a time."""
+
+    def __init__(self, data: TensorData) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data.labels)
+
+    def __getitem__(self, index: int) -> tuple[dict[str, torch.Tensor], int]:
+        return {name: x[index] for name, x in self.data.inputs.items()}, int(self.data.labels[index])
+
+
+def through_workers(task: Task, workers: int) -> Task:
+    """The same task, its data read by worker processes. For a child: it changes how processes start."""
+    multiprocessing.set_start_method("fork", force=True)  # else each child would start a server of its own
+    parts = {}
+    for name in ("train", "validation"):
+        part = getattr(task, name)
+        parts[name] = Subset(LoaderData(Pictures(part.data), part.data.labels, workers), part.rows)
+    return replace(task, **parts)
+
+
+def train_restless(out: Path, optimizer: str, workers: int = 0) -> None:
     torch.set_num_threads(1)
     recipe = replace(RESTLESS, optimizer=optimizer)
-    fit(restless_task(), recipe, out=out, resume=True, progress=False, save_every=1, sync_every=3)
+    task = through_workers(restless_task(), workers) if workers else restless_task()
+    fit(task, recipe, out=out, resume=True, progress=False, save_every=1, sync_every=3)
+
+
+def start_together(gate: Any, out: Path, name: str) -> None:
+    """Train, and say how it ended; ``gate`` lets all start at once."""
+    torch.set_num_threads(1)
+    task = restless_task()
+    gate.wait(60)
+    try:
+        fit(task, RESTLESS, out=out, resume=True, progress=False, save_every=1)
+        said = "trained"
+    except CheckpointError as error:
+        said = str(error)
+    (out.parent / name).write_text(said)
+
+
+def hold_until_killed(path: Path, what: Path) -> None:
+    with hold(path, what, Process(torch.device("cpu"))):
+        time.sleep(600)
+
+
+@contextlib.contextmanager
+def holder(path: Path, what: Path) -> Iterator[Any]:
+    """Inside, another process holds a lock."""
+    child = spawner.Process(target=hold_until_killed, args=(path, what))
+    child.start()
+    while not path.with_suffix(".pid").exists():
+        assert child.is_alive()
+        time.sleep(0.002)
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.join(60)
+
+
+def run_without_a_compiler(folder: Path) -> None:
+    """The command line with ``compile=true`` on a machine that has no C++ compiler; its words go to a file."""
+    from torch._inductor import config
+
+    torch.set_num_threads(1)
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder / "cache")
+    config.cpp.cxx = ("no-such-compiler",)
+    words = ["run", "toy", "--device", "cpu", "--quiet", "--out", str(folder / "run")]
+    with (folder / "stderr").open("w") as said, contextlib.redirect_stderr(said):
+        status = main([*words, "compile=true", "epochs=1", "count=60", "test_count=0"])
+    raise SystemExit(status)
 
 
 def command_line(words: list[str]) -> None:
@@ -78,7 +154,7 @@ def command_line(words: list[str]) -> None:
     main(words)
 
 
-def one_of_two(rank: int, port: int, changes: list[str], out: Path, fault: str) -> None:
+def one_of_two(rank: int, port: int, changes: list[str], out: Path, how: str) -> None:
     """One of two gloo processes that train ``toy``; an error's text goes to a file."""
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
@@ -86,7 +162,9 @@ def one_of_two(rank: int, port: int, changes: list[str], out: Path, fault: str) 
     recipe = find_experiment("toy").recipe.override(changes)
     with join("cpu") as process:
         task = build(recipe)
-        if fault == "nan on process 1" and rank == 1:
+        if how == "workers":
+            task = through_workers(task, 1)
+        if how == "nan on process 1" and rank == 1:
             task = replace(task, step=spoilt(task.step))
         try:
             fit(task, recipe, out=out, resume=True, process=process, progress=False, save_every=2)
@@ -98,12 +176,12 @@ def spoilt(step):
     return lambda *given: {"main": step(*given)["main"] * float("nan")}
 
 
-def train_in_two(changes: list[str], out: Path, fault: str = "", kill: bool = False) -> list[int | None]:
+def train_in_two(changes: list[str], out: Path, how: str = "", kill: bool = False) -> list[int | None]:
     """Train ``toy`` in two processes, killed after their first checkpoint if so wished; returns their exit codes."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    arguments = [(rank, port, changes, out, fault) for rank in (0, 1)]
+    arguments = [(rank, port, changes, out, how) for rank in (0, 1)]
     children = [spawner.Process(target=one_of_two, args=given) for given in arguments]
     for child in children:
         child.start()

@@ -218,9 +218,12 @@ def _to_float(x: torch.Tensor, spec: InputSpec, dtype: torch.dtype) -> torch.Ten
 def _normalise(x: torch.Tensor, spec: InputSpec) -> torch.Tensor:
     if spec.mean == (0.0,) and spec.std == (1.0,):
         return x
-    mean = torch.tensor(spec.mean, dtype=x.dtype, device=x.device).view(1, -1, 1, 1)
-    std = torch.tensor(spec.std, dtype=x.dtype, device=x.device).view(1, -1, 1, 1)
-    return (x - mean).div_(std)
+    return (x - _channels(spec.mean, x)).div_(_channels(spec.std, x))
+
+
+def _channels(values: tuple[float, ...], x: torch.Tensor) -> torch.Tensor:
+    """Numbers as ``(1, C, 1, 1)`` beside ``x``, without waiting for its device."""
+    return torch.tensor(values, dtype=x.dtype).to(x.device, non_blocking=True).view(1, -1, 1, 1)
 
 
 def _whole_pixels(x: torch.Tensor, augment: Augment, draw: Draw) -> torch.Tensor:

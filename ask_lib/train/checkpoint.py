@@ -1,7 +1,8 @@
 """A run's folder: its recipe, its checkpoints, its history. Every file is whole or absent.
 
 ``recipe.json`` what is run; ``last.pt`` all that a resumed run needs; ``best.pt`` the network of the best epoch;
-``history.json`` one entry an epoch; ``result.json`` the end. Checkpoints hold tensors and plain containers only, so
+``history.json`` one entry an epoch; ``result.json`` the end; ``run.lock`` and, while it runs, ``run.pid``: who writes
+here (`ask_lib.train.lock`). Checkpoints hold tensors and plain containers only, so
 they load with ``weights_only=True``.
 """
 

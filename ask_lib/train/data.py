@@ -64,7 +64,7 @@ class TensorData:
             self._there = (device, moved, self.labels.to(device))
         _, inputs, labels = self._there
         for index in order:
-            index = index.to(device)
+            index = index.to(device, non_blocking=True)  # else every batch would wait for the device
             yield Batch({name: x[index] for name, x in inputs.items()}, labels[index], index)
 
 
@@ -73,7 +73,7 @@ class LoaderData:
 
     Args:
         dataset: Its items are ``(inputs, label)``: a dict of tensors (uint8 pictures travel four times lighter) and
-            an int.
+            an int. An item must not depend on chance, or a resumed run would differ: augmentation is the loop's.
         labels: ``(N,)`` long, known without reading the pictures.
         workers: Processes that read; 0 reads in this one.
     """

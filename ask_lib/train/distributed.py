@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,9 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from ask_lib.checks import check_range
 from ask_lib.reproduce import pick_device
+from ask_lib.train.errors import CheckpointError
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,18 @@ def join(device: str = "auto") -> Iterator[Process]:
 
     Yields:
         This process.
+
+    Raises:
+        RangeError: If there are more processes than GPUs on this machine.
     """
     chosen = pick_device(device)
     if "WORLD_SIZE" not in os.environ or "RANK" not in os.environ:
         yield Process(chosen)
         return
     if chosen.type == "cuda":
-        chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        local = int(os.environ.get("LOCAL_RANK", "0"))
+        check_range("LOCAL_RANK (a GPU for each process)", local, 0, torch.cuda.device_count() - 1)
+        chosen = torch.device("cuda", local)
         torch.cuda.set_device(chosen)
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
@@ -95,6 +102,27 @@ def collect(thing: Any, process: Process) -> list[Any]:
     things: list[Any] = [None] * process.world
     dist.all_gather_object(things, thing)
     return things
+
+
+def in_first(process: Process, do: Callable[[], object]) -> None:
+    """Do something in process 0 alone, while the others wait.
+
+    Args:
+        process: This process.
+        do: What to do.
+
+    Raises:
+        CheckpointError: In every process, with the same words, if ``do`` raises it.
+    """
+    problem = ""
+    if process.writes:
+        try:
+            do()
+        except CheckpointError as error:
+            problem = str(error)
+    problem = collect(problem, process)[0]
+    if problem:
+        raise CheckpointError(problem)
 
 
 def wait(process: Process) -> None:

@@ -25,9 +25,11 @@ from ask_lib.files import write_json
 from ask_lib.reproduce import pick_device, seed_everything
 from ask_lib.train import checkpoint
 from ask_lib.train.augment import Augment, InputSpec, mix, prepare, prepare_augmented
+from ask_lib.train.compiling import explained
 from ask_lib.train.data import Batch, Data, epoch_order, share
-from ask_lib.train.distributed import Process, add_up, collect, send_buffers, smallest, wait, wrap
+from ask_lib.train.distributed import Process, add_up, collect, in_first, send_buffers, smallest, wait, wrap
 from ask_lib.train.errors import CheckpointError, NonFiniteError
+from ask_lib.train.lock import hold_folder
 from ask_lib.train.metrics import accuracy, confusion_matrix, mean_class_accuracy
 from ask_lib.train.progress import Progress
 from ask_lib.train.recipe import Recipe
@@ -144,24 +146,27 @@ def fit(
         sync_every: Steps between looks at the device's numbers: the bar, and the check for NaN.
 
     Raises:
-        CheckpointError: If ``out`` holds another run.
+        CheckpointError: If ``out`` holds another run, or another process trains there.
         NonFiniteError: If a loss term or the weights become NaN or infinite; checkpoints never hold such weights.
         RangeError: If there are fewer samples than processes.
+        RecipeError: If the recipe asks for ``compile`` and torch cannot compile here.
     """
     process = process or Process(pick_device())
-    if out is not None:
-        _open(out, recipe, resume, process)
-    run = Run(task, recipe, process)
-    if out is not None and (out / "last.pt").exists():
-        run.restore(checkpoint.load(out / "last.pt"))
-    run.save_every, run.sync_every, run.out = save_every, sync_every, out
-    with Progress(recipe.epochs * run.steps_per_epoch, run.total_steps, progress and process.writes) as run.progress:
-        if tensorboard and process.writes:
-            run.progress.open_tensorboard(out, run.total_steps)
-        while run.epoch < recipe.epochs:
-            rate = train_epoch(run)
-            finish_epoch(run, rate)
-    run.load_final()
+    with hold_folder(out, process), explained(recipe.compile):
+        if out is not None:
+            _open(out, recipe, resume, process)
+        run = Run(task, recipe, process)
+        if out is not None and (out / "last.pt").exists():
+            run.restore(checkpoint.load(out / "last.pt"))
+        run.save_every, run.sync_every, run.out = save_every, sync_every, out
+        total = recipe.epochs * run.steps_per_epoch
+        with Progress(total, run.total_steps, progress and process.writes) as run.progress:
+            if tensorboard and process.writes:
+                run.progress.open_tensorboard(out, run.total_steps)
+            while run.epoch < recipe.epochs:
+                rate = train_epoch(run)
+                finish_epoch(run, rate)
+        run.load_final()
     return Outcome(task.network.eval(), run.history, run.best_epoch)
 
 
@@ -221,7 +226,7 @@ def finish_epoch(run: Run, rate: float) -> None:
             run.keep_best(scores)
     entry["images_per_second"] = rate
     run.history.append(entry)
-    run.progress.note(entry)
+    run.progress.note(entry, run.total_steps)
     run.epoch, run.step, run.meter = run.epoch + 1, 0, Meter(run.task.weights)
     run.save()
 
@@ -235,6 +240,9 @@ def evaluate(task: Task, recipe: Recipe, data: Data, process: Process | None = N
         data: What to evaluate on; processes share it.
         process: This process; by default the only one.
         batch: Samples at a time.
+
+    Raises:
+        RecipeError: If the network is to be compiled and torch cannot.
     """
     process = process or Process(pick_device())
     send_buffers(task.network, process)
@@ -242,7 +250,7 @@ def evaluate(task: Task, recipe: Recipe, data: Data, process: Process | None = N
     confusion = torch.zeros(task.num_classes, task.num_classes, dtype=torch.long, device=process.device)
     loss = torch.zeros((), dtype=torch.float64, device=process.device)
     rows = torch.split(torch.arange(len(data.labels))[process.rank :: process.world], batch)
-    with evaluating(task.network), torch.inference_mode():
+    with evaluating(task.network), torch.inference_mode(), explained(recipe.compile):
         for piece in data.batches([row for row in rows if len(row)], process.device):
             inputs = _place(prepare(piece.inputs, task.specs, parameter.dtype), recipe.channels_last)
             with _autocast(recipe.precision, process.device):
@@ -326,6 +334,8 @@ class Meter:
         Raises:
             NonFiniteError: Naming the terms, the epoch and the step.
         """
+        if not self.names:  # at an epoch's end, in every process; there is nothing on the device yet
+            return
         steps: list[int] = smallest(self.first_bad, process).tolist()
         first = min(steps, default=NEVER)
         if first < NEVER:
@@ -498,15 +508,7 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def _open(out: Path, recipe: Recipe, resume: bool, process: Process) -> None:
-    problem = ""
-    if process.writes:
-        try:
-            checkpoint.open_folder(out, recipe, resume)
-        except CheckpointError as error:
-            problem = str(error)
-    problem = collect(problem, process)[0]  # so that all processes stop with the same words
-    if problem:
-        raise CheckpointError(problem)
+    in_first(process, lambda: checkpoint.open_folder(out, recipe, resume))
     if not out.is_dir():
         raise DataNotFoundError(f"{out}: expected a folder that all processes see, found none here.")
 
@@ -538,5 +540,7 @@ def _place(inputs: dict[str, torch.Tensor], channels_last: bool) -> dict[str, to
 
 
 def _autocast(precision: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    wanted = precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+    # bfloat16 has float32's range, so gradients need no scaling. Older GPUs (Colab's T4) only emulate it, slowly.
+    fast = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    wanted = precision == "bfloat16" or (precision == "auto" and fast)
     return torch.autocast(device.type, torch.bfloat16, enabled=wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -39,16 +40,24 @@ class Progress:
     def open_tensorboard(self, out: Path | None, done: int) -> None:
         """Log to a run's folder; what a killed run logged beyond ``done`` steps is dropped.
 
+        Warns, and logs nothing, where TensorBoard is not installed: no run is lost for its log.
+
+        Args:
+            out: The run's folder.
+            done: Steps done already.
+
         Raises:
-            RecipeError: If there is no folder, or TensorBoard is not installed.
+            RecipeError: If there is no folder.
         """
         if out is None:
             raise RecipeError("tensorboard: expected a folder to log to. Give the run one with out=...")
         try:
             from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise RecipeError("tensorboard: not installed. Install it with `pip install tensorboard`.") from error
-        self._board = SummaryWriter(str(out / "tensorboard"), purge_step=done)
+        except ImportError:
+            text = "tensorboard: not installed, so nothing is logged for it. Install it with `pip install tensorboard`."
+            warnings.warn(text, stacklevel=2)
+            return
+        self._board = SummaryWriter(str(out / "tensorboard"), purge_step=done + 1)  # what stands at `done` stays
 
     def show(self, done: int, epoch: int, terms: Mapping[str, float], rate: float) -> None:
         """Bring bar and log up to ``done`` steps; ``terms`` are the epoch's means so far."""
@@ -61,11 +70,11 @@ class Progress:
             for name, value in {**terms, "images_per_second": rate}.items():
                 self._board.add_scalar(f"train/{name}", value, done)
 
-    def note(self, entry: Mapping[str, Any]) -> None:
-        """Take in an epoch's entry of the history."""
+    def note(self, entry: Mapping[str, Any], done: int) -> None:
+        """Take in an epoch's entry of the history; the log counts in steps here too, or no purge could find it."""
         scores = entry.get("validation", {})
         if scores:
             self._validation = f" validation {100 * scores['mean_class_accuracy']:.1f} %"
         if self._board is not None:
             for name, value in {**scores, "lr": entry["lr"]}.items():
-                self._board.add_scalar(f"epoch/{name}", value, entry["epoch"])
+                self._board.add_scalar(f"epoch/{name}", value, done)

@@ -43,9 +43,11 @@ class Recipe:
         select: The score on validation that chooses the best epoch: the first of equals.
         final: Which weights the run ends with, ``best`` or ``last``.
         drop_last: Leave out an epoch's last batch when it is not full.
-        precision: ``auto`` (autocast to bfloat16 on CUDA, else float32), ``float32``, ``float64`` or ``bfloat16``.
+        precision: ``auto`` (autocast to bfloat16 on GPUs that compute in it, else float32), ``float32``,
+            ``float64`` or ``bfloat16``.
         channels_last: Memory format of pictures and convolutions; the faster one here, on CPU and GPU.
-        compile: Whether to use ``torch.compile``.
+        compile: Whether to use ``torch.compile``. It compiles the network's call; what a step calls of its parts runs
+            as it is. Checkpoints are the same with and without.
         sync_batch_norm: Statistics over all processes, on GPUs.
         deterministic: Ask torch for deterministic algorithms.
     """

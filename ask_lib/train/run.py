@@ -11,6 +11,7 @@ from ask_lib.files import write_json
 from ask_lib.reproduce import commit, environment_report, pick_device, seed_everything
 from ask_lib.train.distributed import Process, collect
 from ask_lib.train.errors import RecipeError
+from ask_lib.train.lock import hold_folder
 from ask_lib.train.loop import Outcome, Task, evaluate, fit
 from ask_lib.train.recipe import Recipe
 from ask_lib.train.recipes import find_experiment
@@ -55,34 +56,41 @@ def run(
         command: For the record.
 
     Returns:
-        The content of ``result.json``: the numbers, and what they stand on.
+        The content of ``result.json``: the numbers, and what they stand on; ``seconds`` are those of this start.
+
+    Raises:
+        CheckpointError: If ``out`` holds another run, or another process trains there.
     """
     process = process or Process(pick_device())
-    task = task or build(recipe)
-    begun = time.perf_counter()
-    outcome = fit(
-        task,
-        recipe,
-        out=out,
-        resume=resume,
-        process=process,
-        progress=progress,
-        tensorboard=tensorboard,
-        save_every=save_every,
-    )
-    result = provenance(command, process) | {
+    with hold_folder(out, process):
+        task = task or build(recipe)
+        begun = time.perf_counter()
+        outcome = fit(
+            task,
+            recipe,
+            out=out,
+            resume=resume,
+            process=process,
+            progress=progress,
+            tensorboard=tensorboard,
+            save_every=save_every,
+        )
+        result = provenance(command, process) | _describe(task, recipe, outcome)
+        result |= {"numbers": _numbers(task, recipe, process), "seconds": time.perf_counter() - begun}
+        if out is not None and process.writes:
+            write_json(out / "result.json", result)
+    return result
+
+
+def _describe(task: Task, recipe: Recipe, outcome: Outcome) -> dict[str, Any]:
+    return {
         "digest": recipe.digest(),
         "recipe": recipe.to_dict(),
         "data_version": task.data_version,
         "parameters": sum(p.numel() for p in task.network.parameters()),
         "best_epoch": outcome.best_epoch,
-        "numbers": _numbers(task, recipe, process),
-        "seconds": time.perf_counter() - begun,
         "images_per_second": _median_rate(outcome),
     }
-    if out is not None and process.writes:
-        write_json(out / "result.json", result)
-    return result
 
 
 def _numbers(task: Task, recipe: Recipe, process: Process) -> dict[str, float]:

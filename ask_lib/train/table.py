@@ -20,6 +20,7 @@ from ask_lib.files import write_json
 from ask_lib.reproduce import pick_device
 from ask_lib.train.distributed import Process, collect
 from ask_lib.train.errors import CheckpointError
+from ask_lib.train.lock import hold
 from ask_lib.train.recipe import Recipe
 from ask_lib.train.recipes import find_experiment
 from ask_lib.train.run import provenance, read_result, run
@@ -107,30 +108,34 @@ def run_table(
 
     Returns:
         The content of the file.
+
+    Raises:
+        CheckpointError: If another process fills this file, or it cannot be read.
     """
     process = process or Process(pick_device())
     table, path = find_table(name), results / f"{name}.json"
     seeds = tuple(table.seeds if seeds is None else seeds)
-    for label, row in table.rows.items():
-        for seed in seeds:
-            recipe = row_recipe(row, seed, changes)
-            folder = runs / name / f"{recipe.digest()}-seed{seed}"
-            if collect(_recorded(path, label, recipe), process)[0] is not None:
-                continue
-            result = read_result(folder, recipe) or run(
-                recipe,
-                out=folder,
-                resume=True,
-                process=process,
-                progress=progress,
-                save_every=save_every,
-                command=command,
-            )
-            if process.writes:
-                _record(path, name, table, label, recipe, result, provenance(command, process))
-    if process.writes:
-        _tidy(path, table)
-    return collect(_read(path), process)[0] or {}
+    with hold(results / f".{name}.lock", path, process):
+        for label, row in table.rows.items():
+            for seed in seeds:
+                recipe = row_recipe(row, seed, changes)
+                folder = runs / name / f"{recipe.digest()}-seed{seed}"
+                if collect(_recorded(path, label, recipe), process)[0] is not None:
+                    continue
+                result = collect(read_result(folder, recipe), process)[0] or run(
+                    recipe,
+                    out=folder,
+                    resume=True,
+                    process=process,
+                    progress=progress,
+                    save_every=save_every,
+                    command=command,
+                )
+                if process.writes:
+                    _record(path, name, table, label, recipe, result, provenance(command, process))
+        if process.writes:
+            _tidy(path, table)
+        return collect(_read(path), process)[0] or {}
 
 
 def summarise(values: Sequence[float]) -> dict[str, float | int | None]:
@@ -164,7 +169,7 @@ def _recorded(path: Path, label: str, recipe: Recipe) -> dict[str, Any] | None:
 def _record(
     path: Path, name: str, table: Table, label: str, recipe: Recipe, result: dict[str, Any], where: dict[str, Any]
 ) -> None:
-    """Read, add, write: of two processes that fill one file, one may lose an entry, which its next start finds."""
+    """Read, add, write; the table's lock is held."""
     content = _read(path) or {"name": name, "rows": {}}
     content |= {"title": table.title, "updated": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
     content |= where | {"data_version": result["data_version"]}
