@@ -1,4 +1,4 @@
-"""The shared descriptor functions and SCDA's first two steps, against loops and limits."""
+"""The shared descriptor functions and SCDA's first two steps, against loops and limits; PCA."""
 
 from __future__ import annotations
 
@@ -9,8 +9,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ask_lib.errors import ShapeError
-from ask_lib.methods.descriptors import above_mean, l2_normalize, signed_sqrt, to_descriptors
+from ask_lib.errors import AskError, ChoiceError, RangeError, ShapeError
+from ask_lib.methods.descriptors import (
+    PCA,
+    above_mean,
+    l2_normalize,
+    masked_max,
+    masked_mean,
+    masked_mean_max,
+    signed_sqrt,
+    to_descriptors,
+)
 from ask_lib.methods.scda import activation_map, mean_mask
 
 
@@ -139,3 +148,115 @@ def test_signed_sqrt():
 def test_a_map_without_batch_is_refused_with_advice(function):  # type: ignore[no-untyped-def]
     with pytest.raises(ShapeError, match=r"features\[None\]"):
         function(torch.zeros(3, 4, 4))
+
+
+# --- pooling under a mask -----------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 3), st.integers(1, 5), st.integers(1, 6), st.integers(1, 6), st.integers(0, 99), st.floats(0, 1))
+@settings(max_examples=40, deadline=None)
+def test_numpys_form_and_torchs_form_agree(batch, channels, height, width, seed, share):  # type: ignore[no-untyped-def]
+    maps = features(batch, channels, height, width, seed).double() - 0.1
+    mask = torch.rand(batch, height, width, generator=torch.Generator().manual_seed(seed)) < share
+    quick = masked_mean_max(maps, mask)
+    general = masked_mean_max(maps.requires_grad_(), mask)
+    assert general.requires_grad and not quick.requires_grad
+    torch.testing.assert_close(quick, general.detach(), rtol=1e-12, atol=1e-14)
+    assert torch.equal(general, torch.stack([masked_mean(maps, mask), masked_max(maps, mask)], dim=1))
+
+
+def test_masked_pooling_of_all_of_none_and_of_what_is_not_a_number():
+    maps = features(2, 3, 4, 5)
+    everywhere = torch.ones(2, 4, 5, dtype=torch.bool)
+    torch.testing.assert_close(masked_mean(maps, everywhere), masked_mean(maps))
+    assert torch.equal(masked_max(maps, everywhere), masked_max(maps))
+    assert not masked_mean_max(maps, ~everywhere).any()
+    maps[0, 0, 0, 0] = torch.nan
+    assert masked_mean_max(maps, everywhere)[0, :, 0].isnan().all()
+
+
+# --- PCA ----------------------------------------------------------------------------------------------------------
+
+
+def rows(number: int = 50, length: int = 6, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    mixed = torch.randn(length, length, generator=generator, dtype=torch.float64)
+    return torch.randn(number, length, generator=generator, dtype=torch.float64) @ mixed + 3
+
+
+@pytest.mark.parametrize("center", [True, False])
+def test_pca_keeps_what_varies_most(center: bool):
+    """Against the eigenvectors of the (uncentred) covariance."""
+    x = rows()
+    about = x - x.mean(0) if center else x
+    values, axes = torch.linalg.eigh(about.T @ about / (len(x) - 1))
+    pca = PCA(3, center=center).fit(x)
+    assert pca.axes is not None and pca.spread is not None
+    torch.testing.assert_close(pca.spread**2, values.flip(0)[:3])
+    torch.testing.assert_close((pca.axes @ axes.flip(1)[:, :3]).abs(), torch.eye(3, dtype=torch.float64), atol=1e-8,
+                               rtol=0)  # fmt: skip
+    torch.testing.assert_close(pca.transform(x), about @ pca.axes.T)
+
+
+@pytest.mark.parametrize("center", [True, False])
+def test_whitening_gives_unit_spread_without_correlation(center: bool):
+    x = rows()
+    white = PCA(6, whiten=True, center=center).fit(x).transform(x)
+    torch.testing.assert_close(white.T @ white / (len(x) - 1), torch.eye(6, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("center", [True, False])
+def test_all_axes_keep_all_distances_and_two_fits_agree(center: bool):
+    x = rows()
+    pca = PCA(6, center=center).fit(x)
+    exact = "donot_use_mm_for_euclid_dist"
+    got, expected = (torch.cdist(v, v, compute_mode=exact) for v in (pca.transform(x), x))
+    torch.testing.assert_close(got, expected)
+    again = PCA(6, center=center).fit(x.clone())
+    assert pca.axes is not None and again.axes is not None and torch.equal(pca.axes, again.axes)
+
+
+@pytest.mark.parametrize("center", [True, False])
+def test_an_axis_without_spread_whitens_to_zero(center: bool):
+    x = rows()
+    x[:, 5] = x[:, 4]
+    white = PCA(6, whiten=True, center=center).fit(x).transform(x)
+    torch.testing.assert_close(white[:, 5], torch.zeros(50, dtype=torch.float64), atol=1e-6, rtol=0)
+
+
+def test_pca_transforms_any_shape_in_its_own_type():
+    x = rows()
+    pca = PCA(2).fit(x)
+    blocks = pca.transform(x.view(5, 10, 6))
+    torch.testing.assert_close(blocks.flatten(0, 1), pca.transform(x))
+    torch.testing.assert_close(pca.transform(x[0]), pca.transform(x)[0])
+    assert pca.transform(x.float()).dtype == torch.float32
+
+
+def test_the_randomized_solver_comes_near():
+    x = rows(200, 30)
+    full, quick = PCA(5).fit(x).transform(x), PCA(5, solver="randomized").fit(x).transform(x)
+    torch.testing.assert_close(quick.abs(), full.abs(), rtol=1e-2, atol=1e-1)
+
+
+def test_pca_says_what_it_needs():
+    with pytest.raises(AskError, match="fit"):
+        PCA(2).transform(rows())
+    with pytest.raises(RangeError, match="Lower dim"):
+        PCA(7).fit(rows())
+    with pytest.raises(RangeError, match="vectors"):
+        PCA(1).fit(rows(1))
+    with pytest.raises(ShapeError, match="flatten"):
+        PCA(2).fit(rows().view(5, 10, 6))
+    with pytest.raises(ShapeError, match="in fit"):
+        PCA(2).fit(rows()).transform(rows(length=5))
+    with pytest.raises(ChoiceError):
+        PCA(2, center=False, solver="randomized")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_pca_on_cuda_equals_the_cpu():
+    x = rows()
+    pca = PCA(3, whiten=True).fit(x.cuda())
+    torch.testing.assert_close(pca.transform(x.cuda()).cpu(), PCA(3, whiten=True).fit(x).transform(x))

@@ -5,9 +5,18 @@ A map is ``(B, C, H, W)``. Its cell (x, y) is the descriptor of one place: a vec
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
 import torch
 
-from ask_lib.checks import check_shape
+from ask_lib.checks import check_choice, check_range, check_shape
+from ask_lib.errors import AskError, RangeError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_ADD_BATCH = "Add a batch axis with features[None] if it is one image's map."
 
 
 def to_descriptors(features: torch.Tensor) -> torch.Tensor:
@@ -22,7 +31,7 @@ def to_descriptors(features: torch.Tensor) -> torch.Tensor:
     Raises:
         ShapeError: If ``features`` is not four-dimensional.
     """
-    check_shape("features", features, "BCHW", "Add a batch axis with features[None] if it is one image's map.")
+    check_shape("features", features, "BCHW", _ADD_BATCH)
     return features.flatten(2).transpose(1, 2)  # (B, H*W, C)
 
 
@@ -74,3 +83,217 @@ def above_mean(maps: torch.Tensor, factor: float = 1.0) -> torch.Tensor:
     mean = wide.mean(dim=(1, 2), keepdim=True)  # (B, 1, 1)
     varies = wide.amax(dim=(1, 2), keepdim=True) > wide.amin(dim=(1, 2), keepdim=True)  # (B, 1, 1)
     return (wide > factor * mean) & varies
+
+
+def masked_mean(features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """Mean of the kept descriptors; a zero vector where none is kept.
+
+    Args:
+        features: ``(B, C, H, W)``.
+        mask: bool, ``(B, H, W)``, True = kept; None keeps all.
+
+    Returns:
+        ``(B, C)``.
+
+    Raises:
+        ShapeError: If the shapes do not fit.
+    """
+    check_shape("features", features, "BCHW", _ADD_BATCH)
+    if mask is None:
+        return features.mean(dim=(2, 3))
+    kept = _flat_mask(features, mask)  # (B, H*W)
+    share = kept.to(features.dtype) / kept.sum(dim=1, keepdim=True).clamp_(min=1)
+    # A product with a row vector: no copy of the map is made, and half precision is summed in single.
+    return torch.matmul(share[:, None], features.flatten(2).transpose(1, 2))[:, 0]  # (B, C)
+
+
+def masked_max(features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """Largest value of the kept descriptors, channel by channel; a zero vector where none is kept.
+
+    Args:
+        features: ``(B, C, H, W)``, of any sign.
+        mask: bool, ``(B, H, W)``, True = kept; None keeps all.
+
+    Returns:
+        ``(B, C)``.
+
+    Raises:
+        ShapeError: If the shapes do not fit.
+    """
+    check_shape("features", features, "BCHW", _ADD_BATCH)
+    if mask is None:
+        return features.amax(dim=(2, 3))
+    kept = _flat_mask(features, mask)  # (B, H*W)
+    offset = kept.to(features.dtype).log_()  # 0 where kept, minus infinity elsewhere
+    peak = (features.flatten(2) + offset[:, None]).amax(dim=2)  # (B, C)
+    return peak.masked_fill(~kept.any(dim=1, keepdim=True), 0.0)
+
+
+def masked_mean_max(features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """``masked_mean`` and ``masked_max`` together.
+
+    On the CPU, where no gradient is wanted, only the kept descriptors are read, image after image: that is several
+    times faster than to work on whole maps, which must be copied for the maximum.
+
+    Args:
+        features: ``(B, C, H, W)``.
+        mask: bool, ``(B, H, W)``, True = kept.
+
+    Returns:
+        ``(B, 2, C)``: mean, maximum.
+
+    Raises:
+        ShapeError: If the shapes do not fit.
+    """
+    check_shape("features", features, "BCHW", _ADD_BATCH)
+    if suits_numpy(features):
+        return _mean_max_by_image(features.detach(), _flat_mask(features, mask))
+    return torch.stack([masked_mean(features, mask), masked_max(features, mask)], dim=1)
+
+
+def suits_numpy(x: torch.Tensor) -> bool:
+    """Whether numpy may take over a step: on the CPU, in single or double precision, with no gradient wanted."""
+    wants_gradient = torch.is_grad_enabled() and x.requires_grad
+    return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and not wants_gradient
+
+
+def resize_mask(mask: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """A mask on another grid over the same picture: each cell takes the one that holds its centre.
+
+    It is nearest-neighbour in whole numbers, so that no rounding decides: a centre on the border of two cells takes
+    the right or lower one, as MATLAB's ``imresize(..., 'nearest')`` and torch's ``nearest-exact`` mean to (in
+    float32 torch's falls to the other side for some sizes).
+
+    Args:
+        mask: ``(B, H, W)``.
+        size: (H, W) of the new grid.
+
+    Returns:
+        ``(B, *size)``, same type.
+
+    Raises:
+        ShapeError: If ``mask`` is not three-dimensional.
+        RangeError: If ``size`` is not positive.
+    """
+    check_shape("mask", mask, "BHW", "Add a batch axis with mask[None] if it is one mask.")
+    for length in size:
+        check_range("size", length, 1)
+    rows, columns = (
+        torch.arange(new, device=mask.device).mul(2).add(1).mul(old).div(2 * new, rounding_mode="floor")
+        for new, old in zip(size, mask.shape[1:], strict=True)
+    )  # cell i's centre lies at (i + 1/2) * old / new
+    return mask[:, rows[:, None], columns]  # (B, H', W')
+
+
+class PCA:
+    """Principal axes of vectors, with or without whitening; found by scikit-learn, applied on any device.
+
+    Departs from paper: SCDA's Table 4 has rows "PCA", "SVD" and "SVD + whitening" and does not say how they differ.
+    Here SVD is the same without centring, ``center=False``; whitening divides by the spread along each axis.
+
+    A component without spread gives 0 when whitened. Signs are settled, so that two fits agree: along each axis the
+    largest loading is positive (``center=False``), or scikit-learn's choice of the same kind.
+
+    Args:
+        dim: How many axes to keep.
+        whiten: Divide by the standard deviation (n - 1 in the denominator) along each axis; without centring by the
+            root of the mean square, same denominator.
+        center: Subtract the mean first.
+        solver: ``"full"``: exact; ``"randomized"``: quicker for long vectors, only with ``center``.
+        seed: Of the randomized solver.
+
+    Attributes:
+        mean: ``(D,)`` float64 on the CPU, zero without centring; after ``fit``.
+        axes: ``(dim, D)`` float64 on the CPU, orthonormal rows; after ``fit``.
+        spread: ``(dim,)`` float64 on the CPU, what whitening divides by; after ``fit``.
+
+    Raises:
+        RangeError: If ``dim`` is not positive.
+        ChoiceError: If there is no such solver.
+    """
+
+    def __init__(
+        self, dim: int, whiten: bool = False, *, center: bool = True, solver: str = "full", seed: int = 0
+    ) -> None:
+        check_range("dim", dim, 1)
+        check_choice("solver", solver, ["full", "randomized"] if center else ["full"])
+        self.dim, self.whiten, self.center, self.solver, self.seed = dim, whiten, center, solver, seed
+        self.mean: torch.Tensor | None = None
+        self.axes: torch.Tensor | None = None
+        self.spread: torch.Tensor | None = None
+
+    def fit(self, vectors: torch.Tensor) -> Self:
+        """Find the axes.
+
+        Args:
+            vectors: ``(N, D)``, N at least 2.
+
+        Raises:
+            ShapeError: If ``vectors`` is not two-dimensional.
+            RangeError: If there are fewer than 2 vectors, or fewer than ``dim`` of them or of their components.
+        """
+        check_shape("vectors", vectors, "ND", "One row a vector; descriptors (B, N, C) become rows by flatten(0, 1).")
+        if len(vectors) < 2 or self.dim > min(vectors.shape):
+            needed = f"at least {max(2, self.dim)} vectors of at least {self.dim} components"
+            raise RangeError(
+                f"vectors: expected {needed}, got {tuple(vectors.shape)}. Lower dim, or give more vectors."
+            )
+        values = vectors.detach().cpu().double().numpy()
+        mean, axes, spread = self._centred(values) if self.center else self._uncentred(values)
+        self.mean, self.axes, self.spread = (torch.from_numpy(np.array(part)) for part in (mean, axes, spread))
+        return self
+
+    def transform(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Coordinates along the axes.
+
+        Args:
+            vectors: ``(..., D)``.
+
+        Returns:
+            ``(..., dim)``, on the device and in the type of ``vectors``; not normalised.
+
+        Raises:
+            AskError: Before ``fit``.
+            ShapeError: If the vectors have another length than those of ``fit``.
+        """
+        if self.mean is None or self.axes is None or self.spread is None:
+            raise AskError("This PCA has no axes yet: call fit(vectors) first.")
+        pattern: list[str | int] = [*(f"n{i}" for i in range(vectors.ndim - 1)), self.axes.shape[1]]
+        check_shape("vectors", vectors, pattern, "The length must be that of the vectors in fit.")
+        axes = self.axes
+        if self.whiten:
+            dead = self.spread <= self.spread.max() * torch.finfo(torch.float64).eps * len(self.mean)
+            axes = (axes / torch.where(dead, 1.0, self.spread)[:, None]).masked_fill(dead[:, None], 0.0)
+        return (vectors - self.mean.to(vectors)) @ axes.T.to(vectors)
+
+    def _centred(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+        from sklearn.decomposition import PCA as Decomposition
+
+        found = Decomposition(self.dim, svd_solver=self.solver, random_state=self.seed).fit(values)
+        return found.mean_, found.components_, np.sqrt(found.explained_variance_)
+
+    def _uncentred(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
+        from scipy.linalg import svd
+
+        _, singular, axes = svd(values, full_matrices=False)
+        axes = axes[: self.dim]
+        sign = np.sign(axes[np.arange(self.dim), np.abs(axes).argmax(axis=1)])
+        spread = singular[: self.dim] / np.sqrt(len(values) - 1)
+        return np.zeros(values.shape[1]), axes * sign[:, None], spread
+
+
+def _flat_mask(features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    batch, _, height, width = features.shape
+    check_shape("mask", mask, (batch, height, width), "One mask an image, on the layer's own grid.")
+    return mask.bool().flatten(1)  # (B, H*W)
+
+
+def _mean_max_by_image(features: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    maps = features.flatten(2).numpy()  # (B, C, H*W)
+    pairs = np.zeros((maps.shape[0], 2, maps.shape[1]), dtype=maps.dtype)
+    for image, cells, pair in zip(maps, kept.numpy(), pairs, strict=True):
+        chosen = image[:, cells]  # (C, n)
+        if chosen.shape[1]:
+            chosen.mean(axis=1, out=pair[0])
+            chosen.max(axis=1, out=pair[1])
+    return torch.from_numpy(pairs)

@@ -1,0 +1,255 @@
+"""The equations in their slowest form: loops, in the paper's order, over plain lists of numbers.
+
+They import nothing that they judge. Maps are nested lists ``[channel][y][x]``, masks ``[y][x]``, descriptors lists of
+lists; results are lists of floats in double precision.
+"""
+
+from __future__ import annotations
+
+import math
+
+Map = list[list[float]]
+Mask = list[list[bool]]
+Features = list[Map]
+Vector = list[float]
+
+
+# --- SCDA ---------------------------------------------------------------------------------------------------------
+
+
+def activation(features: Features) -> Map:
+    """[SCDA-1]."""
+    height, width = len(features[0]), len(features[0][0])
+    return [[math.fsum(channel[y][x] for channel in features) for x in range(width)] for y in range(height)]
+
+
+def above_mean(values: Map) -> Mask:
+    """[SCDA-2]: strictly above; a constant map selects nothing."""
+    cells = [value for row in values for value in row]
+    mean = math.fsum(cells) / len(cells)
+    return [[value > mean and max(cells) > min(cells) for value in row] for row in values]
+
+
+def components(mask: Mask) -> list[set[tuple[int, int]]]:
+    """8-connected components as sets of (y, x), by flood fill, in column-major order of their first cell."""
+    height, width = len(mask), len(mask[0])
+    seen: set[tuple[int, int]] = set()
+    found = []
+    for x in range(width):
+        for y in range(height):
+            if not mask[y][x] or (y, x) in seen:
+                continue
+            component, border = {(y, x)}, [(y, x)]
+            while border:
+                v, u = border.pop()
+                for j in range(max(0, v - 1), min(height, v + 2)):
+                    for i in range(max(0, u - 1), min(width, u + 2)):
+                        if mask[j][i] and (j, i) not in component:
+                            component.add((j, i))
+                            border.append((j, i))
+            seen |= component
+            found.append(component)
+    return found
+
+
+def largest_component(mask: Mask) -> Mask:
+    """[SCDA-3]: the first of the largest; an empty mask stays empty."""
+    best: set[tuple[int, int]] = set()
+    for component in components(mask):
+        if len(component) > len(best):
+            best = component
+    return [[(y, x) in best for x in range(len(mask[0]))] for y in range(len(mask))]
+
+
+def kept_descriptors(features: Features, mask: Mask) -> list[Vector]:
+    return [
+        [channel[y][x] for channel in features]
+        for y in range(len(mask))
+        for x in range(len(mask[0]))
+        if mask[y][x]
+    ]  # fmt: skip
+
+
+def unit(vector: Vector) -> Vector:
+    norm = math.sqrt(math.fsum(value * value for value in vector))
+    return [value / norm for value in vector] if norm else [0.0 for _ in vector]
+
+
+def mean(descriptors: list[Vector], channels: int) -> Vector:
+    """[SCDA-4]."""
+    count = max(1, len(descriptors))
+    return [math.fsum(d[c] for d in descriptors) / count for c in range(channels)]
+
+
+def maximum(descriptors: list[Vector], channels: int) -> Vector:
+    """[SCDA-5]."""
+    return [max((d[c] for d in descriptors), default=0.0) for c in range(channels)]
+
+
+def scda(features: Features, mask: Mask | None = None) -> Vector:
+    """[SCDA-6]."""
+    if mask is None:
+        mask = largest_component(above_mean(activation(features)))
+    kept = kept_descriptors(features, mask)
+    return unit(mean(kept, len(features))) + unit(maximum(kept, len(features)))
+
+
+def resize(mask: Mask, height: int, width: int) -> Mask:
+    """Each new cell takes the old one that holds its centre; on a border, the right or lower one."""
+    rows = [int((2 * y + 1) * len(mask) // (2 * height)) for y in range(height)]
+    columns = [int((2 * x + 1) * len(mask[0]) // (2 * width)) for x in range(width)]
+    return [[mask[y][x] for x in columns] for y in rows]
+
+
+def lower_mask(features: Features, component: Mask) -> Mask:
+    """[SCDA-7]."""
+    own = above_mean(activation(features))
+    larger = resize(component, len(own), len(own[0]))
+    return [[a and b for a, b in zip(*rows, strict=True)] for rows in zip(own, larger, strict=True)]
+
+
+def scda_plus(pool5: Features, relu5_2: Features, alpha: float) -> Vector:
+    """[SCDA-8]."""
+    component = largest_component(above_mean(activation(pool5)))
+    lower = scda(relu5_2, lower_mask(relu5_2, component))
+    return scda(pool5, component) + [alpha * value for value in lower]
+
+
+def bounding_box(mask: Mask, height: int, width: int) -> list[int]:
+    """Around the pixels of the enlarged mask."""
+    pixels = [(y, x) for y, row in enumerate(resize(mask, height, width)) for x, on in enumerate(row) if on]
+    if not pixels:
+        return [0, 0, width, height]
+    ys, xs = [y for y, _ in pixels], [x for _, x in pixels]
+    return [min(xs), min(ys), max(xs) + 1, max(ys) + 1]
+
+
+# --- encodings ----------------------------------------------------------------------------------------------------
+
+
+def spoc(features: Features) -> Vector:
+    height, width = len(features[0]), len(features[0][0])
+    sigma = min(height, width) / 2 / 3
+    centre_y, centre_x = (height - 1) / 2, (width - 1) / 2
+    return [
+        math.fsum(
+            math.exp(-((y - centre_y) ** 2 + (x - centre_x) ** 2) / (2 * sigma**2)) * channel[y][x]
+            for y in range(height)
+            for x in range(width)
+        )
+        for channel in features
+    ]
+
+
+def crow(features: Features) -> Vector:
+    height, width = len(features[0]), len(features[0][0])
+    total = activation(features)
+    length = math.sqrt(math.fsum(value**2 for row in total for value in row))
+    share = [sum(value != 0 for row in channel for value in row) / (height * width) for channel in features]
+    result = []
+    for channel, part in zip(features, share, strict=True):
+        weight = math.log(math.fsum(share) / part) if part else 0.0
+        places = [math.sqrt(total[y][x] / length) if length else 0.0 for y in range(height) for x in range(width)]
+        values = [value for row in channel for value in row]
+        result.append(weight * math.fsum(p * v for p, v in zip(places, values, strict=True)))
+    return result
+
+
+def gem(features: Features, p: float) -> Vector:
+    result = []
+    for channel in features:
+        values = [max(value, 1e-6) for row in channel for value in row]
+        result.append((math.fsum(value**p for value in values) / len(values)) ** (1 / p))
+    return result
+
+
+def rmac(features: Features, levels: int) -> Vector:
+    """After the authors' MATLAB, with its counting from 1 and its centres."""
+    height, width = len(features[0]), len(features[0][0])
+    w = min(height, width)
+    steps = [2, 3, 4, 5, 6, 7]
+    overlap = [abs((w**2 - w * ((max(height, width) - w) / (s - 1))) / w**2 - 0.4) for s in steps]
+    idx = overlap.index(min(overlap)) + 1
+    wd, hd = (idx if height < width else 0), (idx if height > width else 0)
+    total = [0.0] * len(features)
+    for level in range(1, levels + 1):
+        wl = math.floor(2 * w / (level + 1))
+        half = math.floor(wl / 2 - 1)
+        b = (width - wl) / (level + wd - 1) if level + wd > 1 else 0.0
+        columns = [math.floor(half + i * b) - half for i in range(level + wd)]
+        b = (height - wl) / (level + hd - 1) if level + hd > 1 else 0.0
+        rows = [math.floor(half + i * b) - half for i in range(level + hd)]
+        for y in rows:
+            for x in columns:
+                if wl:
+                    region = [max(c[j][i] for j in range(y, y + wl) for i in range(x, x + wl)) for c in features]
+                    total = [t + v for t, v in zip(total, unit(region), strict=True)]
+    return total
+
+
+def vlad(descriptors: list[Vector], centroids: list[Vector]) -> Vector:
+    """Added up: v = [0 ... 0, x - c_k, 0 ... 0], with c_k the closest centroid, the first of equals."""
+    blocks = [[0.0] * len(c) for c in centroids]
+    for x in descriptors:
+        distances = [math.fsum((a - b) ** 2 for a, b in zip(x, c, strict=True)) for c in centroids]
+        k = distances.index(min(distances))
+        blocks[k] = [v + a - b for v, a, b in zip(blocks[k], x, centroids[k], strict=True)]
+    return [value for block in blocks for value in block]
+
+
+def fisher(
+    descriptors: list[Vector], weights: Vector, means: list[Vector], variances: list[Vector]
+) -> tuple[Vector, Vector, Vector]:
+    """Gradients of the weights, means and standard deviations; Sanchez et al. 2013, equations 16 to 18."""
+    k, d, number = len(weights), len(means[0]), len(descriptors)
+    of_weights = [0.0] * k
+    of_means = [[0.0] * d for _ in range(k)]
+    of_deviations = [[0.0] * d for _ in range(k)]
+    for x in descriptors:
+        logs = [
+            math.log(weights[j])
+            - 0.5 * math.fsum(math.log(2 * math.pi * v) + (a - m) ** 2 / v
+                              for a, m, v in zip(x, means[j], variances[j], strict=True))
+            for j in range(k)
+        ]  # fmt: skip
+        top = max(logs)
+        exps = [math.exp(value - top) for value in logs]
+        for j in range(k):
+            gamma = exps[j] / sum(exps)
+            of_weights[j] += (gamma - weights[j]) / math.sqrt(weights[j]) / number
+            for i in range(d):
+                z = (x[i] - means[j][i]) / math.sqrt(variances[j][i])
+                of_means[j][i] += gamma * z / math.sqrt(weights[j]) / number
+                of_deviations[j][i] += gamma * (z * z - 1) / math.sqrt(2 * weights[j]) / number
+    return of_weights, [v for row in of_means for v in row], [v for row in of_deviations for v in row]
+
+
+# --- evaluation ---------------------------------------------------------------------------------------------------
+
+
+def cosine(a: Vector, b: Vector) -> float:
+    return math.fsum(x * y for x, y in zip(unit(a), unit(b), strict=True))
+
+
+def ranking(query: Vector, gallery: list[Vector], leave_out: int | None = None) -> list[int]:
+    """Indices from the most to the least similar; of equals the lower index first."""
+    indices = [i for i in range(len(gallery)) if i != leave_out]
+    return sorted(indices, key=lambda i: (-cosine(query, gallery[i]), i))
+
+
+def average_precision(hit: list[bool], k: int, possible: int | None = None) -> float:
+    """Divided by the hits among the first k, or by min(k, possible)."""
+    total, found = 0.0, 0
+    for position, right in enumerate(hit[:k], start=1):
+        if right:
+            found += 1
+            total += found / position
+    divisor = found if possible is None else min(k, possible)
+    return total / divisor if divisor else 0.0
+
+
+def box_iou(a: list[int], b: list[int]) -> float:
+    """By counting pixels."""
+    first = {(y, x) for y in range(a[1], a[3]) for x in range(a[0], a[2])}
+    second = {(y, x) for y in range(b[1], b[3]) for x in range(b[0], b[2])}
+    return len(first & second) / len(first | second) if first and second else 0.0
