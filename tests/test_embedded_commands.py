@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ask_lib.data.embedded.commands import command_line
-from ask_lib.data.embedded.probes import Keep, ProbeSettings, colour_counts, record_probes
+from ask_lib.data.embedded.probes import Keep, ProbeSettings, colour_counts, flat, record_probes
 from ask_lib.data.embedded.sheet import tiled, tinted
 
 # --- records of probes
@@ -35,6 +35,8 @@ def test_a_stopped_run_leaves_its_last_seed(tmp_path: Path):
     assert list(left) == KEYS and left["numbers"] == {"network": [1.5]} and left["complete"] is False
     record = record_probes(out, "python -m x", 3, settings, lambda keep: {"network": [1.5, 2.5]})
     assert record["complete"] is True and json.loads(out.read_text())["numbers"] == {"network": [1.5, 2.5]}
+    assert record["values"]["settings_train"] == 5 and "network" not in record["values"]
+    assert flat({"rgb": {"mean": 1.0, "values": [1.0]}, "chance": 10}) == {"rgb_mean": 1.0, "chance": 10}
     assert record["data_version"] == 3 and record["settings"]["train"] == 5 and record["environment"]["torch"]
     assert [path.name for path in out.parent.iterdir()] == ["probes.json"]
 

@@ -70,8 +70,9 @@ def record_probes(
     }
 
     def record(numbers: Numbers, complete: bool) -> dict[str, Any]:
+        values = flat(numbers) | flat(dataclasses.asdict(settings), "settings_")
         seconds = round(time.perf_counter() - start, 1)
-        content = {**about, "complete": complete, "seconds": seconds, "values": flat(numbers), "numbers": numbers}
+        content = {**about, "complete": complete, "seconds": seconds, "values": values, "numbers": numbers}
         write_json(out, content)
         return content
 
@@ -87,7 +88,7 @@ def flat(numbers: Numbers, prefix: str = "") -> dict[str, float | str]:
     for name, value in numbers.items():
         if isinstance(value, dict):
             values |= flat(value, f"{prefix}{name}_")
-        elif not isinstance(value, list):
+        elif not isinstance(value, list | tuple):
             values[f"{prefix}{name}"] = value
     return values
 
