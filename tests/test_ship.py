@@ -1,0 +1,139 @@
+"""The networks that ship: how they are made, and that those in the package are what their cards say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ask_lib.data.objects import JUDGE_CLASSES
+from ask_lib.data.rooms import LABELS, VERSION, Rooms
+from ask_lib.errors import AskError, ChoiceError, WeightsError
+from ask_lib.models.backbones import RECIPES, load_backbone
+from ask_lib.models.embedded import EmbeddedVGG, read_card, save_safetensors
+from ask_lib.models.features import FeatureTap
+from ask_lib.train import ship as shipping
+from ask_lib.train.__main__ import main
+from ask_lib.train.recipe import differences
+
+NAMES = pytest.mark.parametrize("name", list(shipping.SHIPPED))
+QUICK = ("count=40", "test_count=10", "epochs=1", "batch=10", "validation=0.25", "schedule.warmup=0")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASK_CACHE", str(cache))
+
+
+def card_of(name: str) -> dict[str, Any]:
+    return read_card(shipping.PACKAGE / f"{name}.safetensors")
+
+
+# --- those in the package
+
+
+@NAMES
+def test_the_card_says_what_a_reader_must_know(name: str):
+    card = card_of(name)
+    assert card["classes"] == list(LABELS) and card["trained_on"]["data"] == f"rooms {VERSION}"
+    assert card["trained_on"]["split"] == "pretrain" and card["trained_on"]["labels"] == "scene classes only"
+    assert card["bytes"] <= shipping.LIMIT == 4 * 2**20
+    assert card["command"] and card["commit"] and card["environment"]["torch"] and card["sha256"]
+    assert not card["commit"].endswith("-dirty"), "train from a commit, so that it can be repeated"
+    assert 30 < card["accuracy"]["value"] < 98
+
+
+@NAMES
+def test_the_card_holds_the_recipe_of_today(name: str):
+    assert differences(card_of(name)["recipe"], shipping.recipe_of(name).to_dict()) == [], "make weights"
+
+
+@NAMES
+def test_no_network_that_ships_saw_a_class_that_judges(name: str):
+    assert set(card_of(name)["classes"]).isdisjoint(JUDGE_CLASSES)
+
+
+@NAMES
+def test_it_names_rooms_that_it_never_saw(name: str):
+    # Frames of `val`: neither trained on, nor what the card's accuracy was measured on.
+    rooms = Rooms("val", 50, seed=7, progress=False)
+    backbone = load_backbone(name, "rooms")
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (backbone.mean, backbone.std))
+    with torch.no_grad():
+        guess = backbone.network((rooms.rgb.float() / 255 - mean) / std).argmax(1)
+    right, said = (guess == rooms.label).float().mean().item(), card_of(name)["accuracy"]["value"] / 100
+    spread = (said * (1 - said) / len(guess)) ** 0.5
+    assert abs(right - said) < 4 * spread
+
+
+@NAMES
+def test_it_is_a_backbone_like_the_others(name: str):
+    backbone = load_backbone(name, "rooms")
+    assert backbone.trained and backbone.classes == LABELS and backbone.num_classes == 10
+    assert name in backbone.weights and card_of(name)["sha256"][:8] in backbone.weights
+    layers = backbone.default_layers
+    with FeatureTap(backbone.network, layers) as tap:
+        maps = tap(torch.zeros(1, 3, 120, 160))
+    *_, before, last = (maps[layer].shape[-2:] for layer in layers)
+    assert min(last) >= 7 and before[0] >= 2 * last[0] - 1 and before[1] >= 2 * last[1] - 1
+
+
+def test_the_vgg_that_ships_is_plain():
+    names = [name for name, _ in load_backbone("rooms_vgg", "rooms").network.named_children()]
+    assert not [name for name in names if name.startswith("norm")]
+    assert {"pool1", "pool5", "fc6", "fc7"} <= set(names)
+
+
+# --- how they are made
+
+
+@NAMES
+def test_shipping_writes_weights_and_card_and_goes_on(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    words = ["weights", name, "--runs", str(tmp_path / "runs"), "--to", str(tmp_path / "out"), "--quiet"]
+    words += [part for change in QUICK for part in ("--set", change)]
+    assert main([*words, "--device", "cpu"]) == 0
+    path = tmp_path / "out" / f"{name}.safetensors"
+    card = read_card(path)
+    assert card["trained_on"]["frames"] == 30 and card["recipe"]["epochs"] == 1 and card["parameters"] > 10_000
+    monkeypatch.setitem(RECIPES, name, RECIPES[name].__class__(**{**vars(RECIPES[name]), "packaged": {"rooms": path}}))
+    assert load_backbone(name, "rooms").classes == LABELS
+    first = path.read_bytes()
+    path.unlink()
+    assert main([*words, "--device", "cpu"]) == 0  # a finished run is not trained again
+    assert path.read_bytes() == first
+
+
+def test_a_changed_recipe_does_not_overwrite_what_ships(capsys: pytest.CaptureFixture[str]):
+    assert main(["weights", "rooms_vgg", "--set", "epochs=1"]) == 2
+    assert "--to" in capsys.readouterr().err
+    with pytest.raises(ChoiceError, match="rooms_vgg"):
+        shipping.recipe_of("rooms_vg")
+
+
+def test_weights_that_are_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(shipping, "LIMIT", 1000)
+    with pytest.raises(WeightsError, match="1000"):
+        shipping.ship("rooms_vgg", runs=tmp_path / "runs", out=tmp_path / "out", changes=QUICK, progress=False)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_backbone_whose_file_was_changed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "rooms_vgg.safetensors"
+    save_safetensors(EmbeddedVGG(10, norm="none"), path, {"name": "rooms_vgg"})
+    card = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps({**card, "sha256": "0" * 64}))
+    monkeypatch.setitem(
+        RECIPES,
+        "rooms_vgg",
+        RECIPES["rooms_vgg"].__class__(**{**vars(RECIPES["rooms_vgg"]), "packaged": {"rooms": path}}),
+    )
+    with pytest.raises(AskError, match="SHA-256"):
+        load_backbone("rooms_vgg", "rooms")
