@@ -14,6 +14,7 @@ from ask_lib.data.transforms import batch
 from ask_lib.errors import ChoiceError, LayerNotFoundError, WeightsError
 from ask_lib.models import backbones, weights
 from ask_lib.models.backbones import RECIPES, Recipe, backbone_names, load_backbone
+from ask_lib.models.embedded import save_safetensors
 from ask_lib.models.features import FeatureTap, layers_of
 from tests.realdata import realdata
 
@@ -226,11 +227,14 @@ def test_other_missing_and_broken_sources(tiny: str, tmp_path: Path) -> None:
 def test_packaged_weights_plug_in(
     state: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save_file(state, tmp_path / "tiny.safetensors")
+    network, card = small(7), {"name": "tiny", "classes": list("abcdefg"), "input": {"mean": [0.1] * 3, "std": [2] * 3}}
+    network.load_state_dict(state)
+    save_safetensors(network, tmp_path / "tiny.safetensors", card)
     recipe = Recipe(small, ("2",), num_classes=7, packaged={"rooms": tmp_path / "tiny.safetensors"})
     monkeypatch.setitem(RECIPES, "tiny", recipe)
-    backbone = load_backbone("tiny", "rooms", classes=list("abcdefg"))
-    assert backbone.weights == "tiny rooms, from the package" and backbone.classes == tuple("abcdefg")
+    backbone = load_backbone("tiny", "rooms")
+    assert backbone.weights.startswith("tiny from the package (sha256 ") and backbone.classes == tuple("abcdefg")
+    assert backbone.mean == (0.1, 0.1, 0.1) and backbone.std == (2, 2, 2) and backbone.trained
     with pytest.raises(WeightsError, match="7 outputs, there are 2 names"):
         load_backbone("tiny", "rooms", classes=["a", "b"])
 
