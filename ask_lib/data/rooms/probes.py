@@ -34,10 +34,10 @@ class ProbeSettings(probes.ProbeSettings):
         inputs: One network each; ``geometry`` is height and levelness worked out from depth and the exact pose.
     """
 
-    train: int = 2500
+    train: int = 2000
     val: int = 500
     size: tuple[int, int] = (96, 128)
-    epochs: int = 30
+    epochs: int = 25
     inputs: tuple[str, ...] = ("rgb", "depth", "rgb+depth")
 
 
@@ -200,11 +200,15 @@ class _Streams(nn.Module):
 
 
 def _stream(channels: int) -> nn.Sequential:
+    """Seven convolutions; the last map is a sixteenth of the frame on a side."""
     layers: list[nn.Module] = []
-    for before, after, stride in ((channels, 24, 2), (24, 48, 1), (48, 96, 1), (96, 128, 1)):
+    for before, after, stride, pool in (
+        (channels, 16, 2, True), (16, 32, 1, False), (32, 32, 1, True), (32, 64, 1, False), (64, 64, 1, False),
+        (64, 96, 1, True), (96, 128, 1, False),
+    ):  # fmt: skip
         layers += [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
-        layers += [nn.Conv2d(after, after, 3, 1, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
-    return nn.Sequential(*layers[:-1])
+        layers += [nn.MaxPool2d(2)] if pool else []
+    return nn.Sequential(*layers)
 
 
 def _inputs(rooms: Rooms, inputs: Sequence[str], device: str) -> dict[str, torch.Tensor]:
