@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ask_lib.data import objects, rooms
+from ask_lib.data.embedded.probes import flat
 from ask_lib.reproduce import commit, environment_report
 from ask_lib.show.record import Value
 from tools.project import ROOT, ToolError, read_json, write_atomic
@@ -35,6 +37,7 @@ def write_result(name: str, command: str, parameters: dict[str, Any], values: di
         "command": command,
         "commit": commit(ROOT),
         "environment": environment_report(),
+        "data_versions": {"rooms": rooms.VERSION, "objects": objects.VERSION},
         "parameters": {key: without_machine(value) for key, value in parameters.items()},
         "values": values,
     }
@@ -58,7 +61,8 @@ def result_text(address: str) -> tuple[str, str]:
     if not path.is_file():
         raise ToolError(f"no recorded run {name!r} in results/")
     run = read_json(path)
-    if key not in run["values"]:
-        raise ToolError(f"results/{name}.json has no value {key!r}; it has {', '.join(run['values'])}")
+    values = run.get("values") or flat(run["numbers"])
+    if key not in values:
+        raise ToolError(f"results/{name}.json has no value {key!r}; it has {', '.join(values)}")
     source = f"results/{name}.json, commit {run['commit']}, {run['environment']['device']}"
-    return format(run["values"][key], spec), source
+    return format(values[key], spec), source
