@@ -18,7 +18,7 @@ from ask_lib.checks import check_choice, check_range
 from ask_lib.models.embedded import NORMS, EmbeddedResNet, EmbeddedVGG
 from ask_lib.train import toy as toy_data
 from ask_lib.train.augment import Augment, InputSpec
-from ask_lib.train.data import Batch, Subset, TensorData, split
+from ask_lib.train.data import Batch, Data, Subset, TensorData, split
 from ask_lib.train.loop import Step, Task
 from ask_lib.train.recipe import Recipe
 from ask_lib.train.schedule import Schedule
@@ -149,7 +149,7 @@ def toy(recipe: ToyRecipe) -> Task:
 
 @dataclass(frozen=True, kw_only=True)
 class RoomsRecipe(Recipe):
-    """Settings of `rooms_scene`.
+    """Settings of `rooms_scene` and `rooms_pretrain`.
 
     Attributes:
         modality: ``rgb`` or ``depth``.
@@ -189,50 +189,15 @@ ROOMS_SPECS = {
 )
 def rooms_scene(recipe: RoomsRecipe) -> Task:
     """Scene classes of the embedded rooms, one network on RGB or on depth."""
-    from ask_lib.data.rooms import LABELS, VERSION
-
     whole, test = _rooms("train", recipe.count), _rooms("test", recipe.test_count)
     train, validation = split(whole, recipe.validation, recipe.split_seed)
-    return Task(
-        network=NETWORKS[recipe.network](len(LABELS), whole.inputs[recipe.modality].shape[1], recipe.norm),
-        step=classification_step(recipe.modality),
-        predict=classification_predict(recipe.modality),
-        num_classes=len(LABELS),
-        train=train,
-        validation=validation,
-        test=test,
-        specs={recipe.modality: ROOMS_SPECS[recipe.modality]},
-        data_version=f"rooms {VERSION}",
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class PretrainRecipe(Recipe):
-    """Settings of `rooms_pretrain`.
-
-    Attributes:
-        modality: ``rgb`` or ``depth``.
-        network: ``vgg`` or ``resnet``.
-        norm: While training; ``batch`` is folded into a VGG's convolutions when it ships.
-        count: Frames to train and validate on.
-        test_count: Further frames of the same split, for the accuracy on the card.
-    """
-
-    modality: str = "rgb"
-    network: str = "resnet"
-    norm: str = "batch"
-    count: int = 6000
-    test_count: int = 600
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice("modality", self.modality, ROOMS_SPECS)
-        check_choice("network", self.network, ("vgg", "resnet"))
-        check_choice("norm", self.norm, NORMS)
+    return _rooms_task(recipe, train, validation, test)
 
 
 @experiment(
-    PretrainRecipe(
+    RoomsRecipe(
+        count=6000,
+        test_count=600,
         epochs=40,
         batch=50,
         optimizer="adamw",
@@ -245,22 +210,27 @@ class PretrainRecipe(Recipe):
         precision="bfloat16",
     )
 )
-def rooms_pretrain(recipe: PretrainRecipe) -> Task:
+def rooms_pretrain(recipe: RoomsRecipe) -> Task:
     """Scene classes of the rooms that no chapter looks at, for the networks that ship."""
-    from ask_lib.data.rooms import LABELS, VERSION
-
     whole = _rooms("pretrain", recipe.count + recipe.test_count)
     frames = torch.arange(len(whole.labels))
     train, validation = split(Subset(whole, frames[: recipe.count]), recipe.validation, recipe.split_seed)
+    return _rooms_task(recipe, train, validation, Subset(whole, frames[recipe.count :]))
+
+
+def _rooms_task(recipe: RoomsRecipe, train: Data, validation: Data, test: Data) -> Task:
+    from ask_lib.data.rooms import LABELS, VERSION
+
+    spec = ROOMS_SPECS[recipe.modality]
     return Task(
-        network=NETWORKS[recipe.network](len(LABELS), whole.inputs[recipe.modality].shape[1], recipe.norm),
+        network=NETWORKS[recipe.network](len(LABELS), len(spec.mean), recipe.norm),
         step=classification_step(recipe.modality),
         predict=classification_predict(recipe.modality),
         num_classes=len(LABELS),
         train=train,
         validation=validation,
-        test=Subset(whole, frames[recipe.count :]),
-        specs={recipe.modality: ROOMS_SPECS[recipe.modality]},
+        test=test,
+        specs={recipe.modality: spec},
         data_version=f"rooms {VERSION}",
     )
 
