@@ -72,14 +72,21 @@ def run_alone(source: Path, python: Path, folder: Path, monkeypatch: pytest.Monk
 
 
 def with_address(source: Path, address: str, folder: Path) -> Path:
-    """The chapter as `make repository URL=...` would leave it."""
+    """The chapter as `make repository URL=...` would leave it, at the smoke profile."""
     notebook = nbformat.read(source, as_version=4)
     code = next(cell for cell in notebook.cells if cell.cell_type == "code")
-    code.source, count = re.subn(r'^REPOSITORY = ".*?"', f'REPOSITORY = "{address}"', code.source, flags=re.MULTILINE)
-    assert count == 1
+    # At the smoke profile, whose values are at hand to compare with.
+    for name, value in (("REPOSITORY", address), ("PROFILE", "smoke")):
+        code.source, count = re.subn(rf'^{name} = ".*?"', f'{name} = "{value}"', code.source, flags=re.MULTILINE)
+        assert count == 1
     path = folder / source.name
     nbformat.write(notebook, path)
     return path
+
+
+def forget_the_library(python: Path) -> None:
+    """As in a fresh Colab: what the chapter before installed is gone."""
+    subprocess.run([python, "-m", "pip", "uninstall", "-q", "-y", "ask-lib"], check=True, capture_output=True)
 
 
 def torch_files(python: Path) -> str:
@@ -94,6 +101,7 @@ def torch_files(python: Path) -> str:
 def test_a_chapter_runs_as_in_colab(
     source: Path, colab: Path, repository: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    forget_the_library(colab)
     missing = "import importlib.util as u; print([u.find_spec(n) is None for n in ('ask_lib', 'jupyter_book')])"
     assert ask(colab, missing) == "[True, True]"
     before = torch_files(colab)
@@ -116,7 +124,7 @@ def test_a_chapter_runs_as_in_colab(
 def test_without_an_address_the_first_cell_says_what_to_do(
     colab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    subprocess.run([colab, "-m", "pip", "uninstall", "-q", "-y", "ask-lib"], check=True, capture_output=True)
+    forget_the_library(colab)
     monkeypatch.delenv("ASK_REPOSITORY", raising=False)
     source = with_address(notebooks()[0], "", tmp_path)
     with pytest.raises(CellExecutionError, match="Set REPOSITORY above to the address of the book's repository"):

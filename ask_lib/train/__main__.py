@@ -76,7 +76,7 @@ def _table(options: argparse.Namespace, command: str) -> int:
 
 
 def _weights(options: argparse.Namespace, command: str) -> int:
-    from ask_lib.train.ship import PACKAGE, SHIPPED, ship
+    from ask_lib.train.ship import SHIPPED, ship
 
     for name in options.networks or SHIPPED:
         check_choice("network", name, SHIPPED)
@@ -87,7 +87,7 @@ def _weights(options: argparse.Namespace, command: str) -> int:
             card = ship(
                 name,
                 runs=options.runs,
-                out=options.to or PACKAGE,
+                out=options.to,
                 changes=tuple(options.changes),
                 process=process,
                 progress=not options.quiet,

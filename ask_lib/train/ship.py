@@ -41,7 +41,7 @@ def ship(
     name: str,
     *,
     runs: Path,
-    out: Path = PACKAGE,
+    out: Path | None = None,
     changes: tuple[str, ...] = (),
     process: Process | None = None,
     progress: bool = True,
@@ -53,7 +53,7 @@ def ship(
     Args:
         name: One of ``SHIPPED``.
         runs: Folder of the runs; this one's is ``NAME`` in it.
-        out: Where the two files go.
+        out: Where the two files go; by default into the package.
         changes: To the recipe, as on the command line.
         process: This process, from `join`.
         progress: Whether to show bars.
@@ -87,7 +87,7 @@ def ship(
         raise WeightsError(f"{name}: {size} bytes of weights, at most {LIMIT} can ship.")
     card = _card(name, recipe, result)
     if process is None or process.writes:
-        card = save_safetensors(network, out / f"{name}.safetensors", card)
+        card = save_safetensors(network, (out or PACKAGE) / f"{name}.safetensors", card)
     return card
 
 
