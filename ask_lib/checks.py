@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import torch
 
-from ask_lib.errors import ChoiceError, RangeError, ShapeError
+from ask_lib.errors import AskError, ChoiceError, RangeError, ShapeError
 
 
 def check_shape(name: str, tensor: torch.Tensor, pattern: Sequence[str | int], hint: str = "") -> None:
@@ -32,6 +32,16 @@ def check_shape(name: str, tensor: torch.Tensor, pattern: Sequence[str | int], h
     )
     if not fits:
         raise ShapeError(f"{name}: expected {_show(pattern)}, got {tuple(tensor.shape)}. {hint}".rstrip())
+
+
+def check_device(name: str, tensor: torch.Tensor, device: torch.device) -> None:
+    """Raise unless a tensor lies on a device.
+
+    Raises:
+        AskError: If it does not.
+    """
+    if tensor.device != device:
+        raise AskError(f"{name}: expected on {device}, got {tensor.device}. Bring it there with .to({str(device)!r}).")
 
 
 def check_choice(name: str, value: str, choices: Iterable[str]) -> None:

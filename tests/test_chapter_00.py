@@ -8,22 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ask_lib.show.record import recorded_values
+from tests.chapter import runner
 from tests.realdata import realdata
-from tools.execute import execute
 from tools.project import ROOT, read_json
 
-CHAPTER = ROOT / "notebooks" / "00_start_here.ipynb"
 pytestmark = pytest.mark.slow
-
-
-def run(folder: Path, **parameters: object) -> tuple[dict[str, object], str]:
-    """Recorded values and printed text of the chapter with other parameters."""
-    target = folder / "out" / "00_start_here.ipynb"
-    execute(CHAPTER, target, "smoke", parameters)
-    notebook = read_json(target)
-    texts = ["".join(o.get("text", "")) for cell in notebook["cells"] for o in cell.get("outputs", [])]
-    return dict(recorded_values(notebook)), "\n".join(texts)
+run = runner("00_start_here")
 
 
 @pytest.mark.realdata

@@ -19,6 +19,7 @@ from ask_lib.methods.descriptors import (
     masked_mean_max,
     signed_sqrt,
     to_descriptors,
+    unit_length_numpy,
 )
 from ask_lib.methods.scda import activation_map, mean_mask
 
@@ -112,6 +113,27 @@ def test_l2_normalize_along_any_axis_of_any_size():
         torch.testing.assert_close(l2_normalize(x, dim), torch.nn.functional.normalize(x, dim=dim))
     assert l2_normalize(torch.zeros(0, 3)).shape == (0, 3) and l2_normalize(torch.zeros(3, 0)).shape == (3, 0)
     assert l2_normalize(torch.tensor([float("nan"), 1.0])).isnan().all()  # never half of a vector
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (3, 2, 40), (2, 3, 4, 5)])
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_l2_normalize_is_the_same_in_numpy_and_in_torch(shape: tuple[int, ...], dim: int):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    x[0] = 0
+    in_numpy = torch.from_numpy(unit_length_numpy(x.numpy(), dim))
+    torch.testing.assert_close(in_numpy, l2_normalize(x, dim), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("factor", [0.5, 1.0, 1.7])
+def test_above_mean_is_the_same_in_numpy_and_in_torch(dtype: torch.dtype, factor: float):
+    maps = torch.rand(50, 7, 9, generator=torch.Generator().manual_seed(2), dtype=dtype)
+    maps[:10] = (maps[:10] * 3).round()  # many cells of one value
+    maps[10] = 1 / 3
+    in_numpy, in_torch = above_mean(maps, factor), above_mean(maps.clone().requires_grad_(), factor)
+    assert torch.equal(in_numpy, in_torch) and in_numpy.dtype == torch.bool
+    assert not in_numpy[10].any() and in_numpy.any() and not in_numpy.all()
+    assert torch.equal(above_mean(maps.transpose(1, 2), factor), in_numpy.transpose(1, 2))
 
 
 def test_l2_normalize_has_a_right_gradient():

@@ -253,6 +253,19 @@ def test_the_papers_dimensions():
     assert FisherVector(2).fit(descriptors).encode(descriptors).shape == (2, 2048)
 
 
+def test_crow_has_finite_gradients_where_a_cell_is_dead():
+    features = torch.rand(1, 4, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    features[:, :, 1, 1] = 0
+    leaf = features.clone().requires_grad_()
+    crow(leaf).sum().backward()
+    assert torch.isfinite(leaf.grad).all() and (leaf.grad != 0).any()
+
+
+def test_crow_in_half_precision_does_not_overflow():
+    features = torch.rand(2, 512, 4, 4, generator=torch.Generator().manual_seed(0)) * 400
+    torch.testing.assert_close(crow(features.half()).float(), crow(features), rtol=1e-2, atol=1e-2)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_equals_the_cpu():
@@ -266,3 +279,22 @@ def test_cuda_equals_the_cpu():
     for encoder in (VLAD(3).fit(descriptors), FisherVector(3, weight_gradients=True).fit(descriptors)):
         there = encoder.encode(descriptors.cuda(), mask.cuda()).cpu()
         torch.testing.assert_close(there, encoder.encode(descriptors, mask), rtol=1e-8, atol=1e-9)
+
+
+def test_spoc_and_crow_do_not_overflow_in_half_precision():
+    features = torch.full((1, 2, 14, 14), 400.0).half()
+    for found, wide in (
+        (spoc(features, False), spoc(features.float(), False)),
+        (crow(features), crow(features.float())),
+    ):
+        assert found.dtype == torch.float32 and torch.isfinite(found).all()
+        torch.testing.assert_close(found, wide)
+
+
+def test_what_lies_in_dropped_cells_has_no_say_in_vlad_and_fisher_vector():
+    descriptors = torch.rand(2, 30, 3, generator=torch.Generator().manual_seed(0))
+    mask = torch.arange(30).expand(2, -1) < 20
+    wild = descriptors.masked_fill(~mask[..., None], torch.inf)
+    for codebook in (VLAD(2), FisherVector(2)):
+        codebook.fit(descriptors)
+        assert torch.equal(codebook.encode(wild, mask), codebook.encode(descriptors, mask))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import math
 import random
@@ -15,8 +16,10 @@ import torch
 from PIL import Image
 
 from ask_lib.errors import ChoiceError, RangeError, ShapeError
-from ask_lib.methods.descriptors import above_mean
-from ask_lib.show.explorer import Explorer, fill, fixed
+from ask_lib.evaluate.localisation import mask_iou
+from ask_lib.methods.descriptors import above_mean, resize_mask
+from ask_lib.methods.scda import largest_component
+from ask_lib.show.explorer import COMPONENTS, Explorer, fill, fixed
 from tests.browser import open_browser, open_page
 from tools.static_widgets import STATE, VIEW, StaticWidgetError, bundle, slim_notebook, stylesheet
 
@@ -77,7 +80,44 @@ CELLS = [
     display(ipywidgets.HBox([bar]))
     print("after")
     """,
+    """
+    draw = np.random.default_rng(2)
+    shapes = {"random": (13, 13), "wide": (7, 10), "fine": (15, 20), "equal pieces": (2, 5)}
+    truth_maps = {name: draw.random(shape, dtype=np.float32) for name, shape in shapes.items()}
+    truth_maps["equal pieces"] = np.array([[3, 0, 0, 3, 0], [3, 0, 0, 0, 3]], np.float32)
+    y, x = np.mgrid[0:61, 0:83]
+    truths = {name: (x - 40) ** 2 + (y - 30) ** 2 < 90 * (i + 1) for i, name in enumerate(truth_maps)}
+    truths["equal pieces"][:] = False
+    Explorer.threshold(
+        {name: picture for name in truth_maps}, truth_maps, truth=truths, component=True,
+        alt="{picture}: {kept} cells kept, {component}.", readout="{kept} kept ({component}), IoU {iou:.4f}",
+    )
+    """,
 ]
+
+SHAPES = {"random": (13, 13), "wide": (7, 10), "fine": (15, 20), "equal pieces": (2, 5)}
+
+
+def truth_maps() -> dict[str, np.ndarray]:
+    draw = np.random.default_rng(2)
+    maps = {name: draw.random(shape, dtype=np.float32) for name, shape in SHAPES.items()}
+    maps["equal pieces"] = np.array([[3, 0, 0, 3, 0], [3, 0, 0, 0, 3]], np.float32)  # the left piece comes first
+    return maps
+
+
+def truths() -> dict[str, np.ndarray]:
+    """Discs on a grid of odd lengths; the last one empty."""
+    y, x = np.mgrid[0:61, 0:83]
+    masks = {name: (x - 40) ** 2 + (y - 30) ** 2 < 90 * (i + 1) for i, name in enumerate(SHAPES)}
+    masks["equal pieces"][:] = False
+    return masks
+
+
+def with_truth() -> Explorer:
+    return Explorer.threshold(
+        dict.fromkeys(SHAPES, PICTURE), truth_maps(), truth=truths(), component=True,
+        alt="{picture}: {kept} cells kept, {component}.", readout="{kept} kept ({component}), IoU {iou:.4f}",
+    )  # fmt: skip
 
 
 # ---- the Python side
@@ -131,6 +171,38 @@ def test_layers_keypoints_and_their_number():
     assert explorer.state_at(layer="early", top=2)["points"] == 2
     assert np.frombuffer(explorer.arrays[1], "<f4").tolist() == [1, 2, 3, 3, 0, 0]  # best first
     assert [control["kind"] for control in explorer.spec["controls"]] == ["select", "select", "range", "range"]
+
+
+def test_overlap_with_the_truth_is_the_librarys():
+    explorer = with_truth()
+    for name, held in truth_maps().items():
+        for at, component in itertools.product(range(0, 61, 3), COMPONENTS):
+            state = explorer.state_at(picture=name, threshold=at * 0.05, component=component)
+            kept = above_mean(torch.from_numpy(held)[None], round(at * 0.05, 2))
+            kept = largest_component(kept) if component == COMPONENTS[0] else kept
+            truth = torch.from_numpy(truths()[name])[None]
+            assert (state["mask"] == kept[0].numpy()).all()
+            assert state["iou"] == pytest.approx(float(mask_iou(resize_mask(kept, (61, 83)), truth)[0]), abs=1e-12)
+    assert explorer.state_at(picture="equal pieces", component=COMPONENTS[0])["mask"].tolist() == [
+        [True, False, False, False, False],
+        [True, False, False, False, False],
+    ]
+    assert explorer.state_at(picture="equal pieces", threshold=3)["iou"] == 1  # nothing kept, and nothing to find
+    assert [control["name"] for control in explorer.spec["controls"]] == ["picture", "threshold", "component"]
+    assert len(explorer.arrays[1]) == math.ceil(61 * 83 / 8)
+
+
+def test_truth_and_component_are_optional_and_checked():
+    bare = Explorer.threshold(PICTURE, np.eye(3), alt="x")
+    assert "iou" not in bare.state_at()
+    assert [layer["kind"] for layer in bare.spec["scenes"][0]["layers"]] == ["cells"]
+    with pytest.raises(ChoiceError, match="iou"):
+        Explorer.threshold(PICTURE, np.eye(3), alt="x", readout="{iou:.2f}")
+    with pytest.raises(ShapeError, match="bool"):
+        Explorer.threshold(PICTURE, np.eye(3), alt="x", truth=np.ones((6, 8)))
+    with pytest.raises(ChoiceError, match="truth"):
+        Explorer.threshold({"a": PICTURE, "b": PICTURE}, {"a": np.eye(2), "b": np.eye(2)}, alt="x",
+                           truth={"a": np.ones((6, 8), bool)})  # fmt: skip
 
 
 def test_threshold_says_what_is_wrong():
@@ -275,7 +347,7 @@ def test_slimming_leaves_data_only(executed: dict[str, Any], tmp_path: Path):
     slim = slim_notebook(executed, tmp_path, "../_static/frames/")
     assert json.dumps(executed) == before
     models = list(slim["metadata"]["widgets"][STATE]["state"].values())
-    assert len(models) == 3
+    assert len(models) == 4
     text = json.dumps(slim["metadata"])
     assert "_esm" not in text
     assert "_css" not in text
@@ -284,7 +356,14 @@ def test_slimming_leaves_data_only(executed: dict[str, Any], tmp_path: Path):
     assert {Path(url).name for url in urls} == {path.name for path in tmp_path.iterdir()}
     assert all(url.startswith("../_static/frames/") for url in urls)
     views = [cell["outputs"] for cell in slim["cells"]]
-    assert [len(outputs) for outputs in views] == [1, 1, 1, 1, 1]  # the progress bar is gone, what was printed is not
+    assert [len(outputs) for outputs in views] == [
+        1,
+        1,
+        1,
+        1,
+        1,
+        1,
+    ]  # no progress bar, but what was printed
     assert all(VIEW not in output.get("data", {}) for outputs in views for output in outputs)
     assert "<noscript>" in views[0][0]["data"]["text/html"]
     assert views[0][0]["data"]["text/plain"]
@@ -331,6 +410,60 @@ def test_page_counts_as_python_does(site: Path, browser: Any):
 
 
 @pytest.mark.browser
+def test_page_finds_components_and_overlaps_as_python_does(site: Path, browser: Any):
+    explorer = with_truth()
+    with open_page(site, browser) as visit:
+        said = visit.page.evaluate(
+            """() => {
+                const root = document.querySelectorAll(".ask-explorer")[4], said = [];
+                const [picture, slider, component] = root.querySelectorAll("select, input");
+                const move = (input, at) => { input.value = at; input.dispatchEvent(new Event("input")); };
+                for (let p = 0; p < picture.options.length; p++) {
+                    move(picture, p);
+                    for (let c = 0; c < 2; c++) {
+                        move(component, c);
+                        for (let t = 0; t <= slider.max; t++) {
+                            move(slider, t);
+                            said.push([root.querySelector("output").textContent, root.querySelector("img").alt]);
+                        }
+                    }
+                }
+                return said;
+            }"""
+        )
+        assert visit.problems == []
+    states = [
+        explorer.state_at(picture=name, component=component, threshold=at * 0.05)
+        for name, component, at in itertools.product(SHAPES, COMPONENTS, range(61))
+    ]
+    assert said == [[state["readout"], state["alt"]] for state in states]
+    assert len({line for line, _ in said}) > 100
+
+
+@pytest.mark.browser
+def test_the_drawing_shows_the_true_outline(site: Path, browser: Any):
+    with open_page(site, browser) as visit:
+        blue = visit.page.evaluate(
+            """() => {
+                const canvas = document.querySelectorAll(".ask-explorer canvas")[4];
+                const context = canvas.getContext("2d");
+                const held = context.getImageData(0, 0, canvas.width, canvas.height).data, seen = [];
+                for (let i = 0; i < held.length; i += 4) {
+                    const near = [86, 180, 233].every((value, c) => Math.abs(held[i + c] - value) < 12);
+                    if (near && held[i + 3] > 240) {
+                        const [x, y] = [(i / 4) % canvas.width, Math.floor(i / 4 / canvas.width)];
+                        seen.push([x / canvas.width, y / canvas.height]);
+                    }
+                }
+                return seen;
+            }"""
+        )
+    x, y = np.array(blue).T
+    radius = np.hypot(x * 83 - 40.5, y * 61 - 30.5)  # the disc of the first picture: 90 pixels within
+    assert len(blue) > 100 and radius.min() > 7 and radius.max() < 12
+
+
+@pytest.mark.browser
 def test_page_formats_numbers_as_python_does(browser: Any):
     draw = random.Random(0)
     numbers = [draw.uniform(-1000, 1000) for _ in range(300)] + [draw.randint(-4000, 4000) / 16 for _ in range(300)]
@@ -347,7 +480,7 @@ def test_keyboard_and_mouse_move_the_slider_and_both_views(site: Path, browser: 
     explorer = Explorer.threshold(dict.fromkeys(MAPS, PICTURE), MAPS, alt=ALT)
     with open_page(site, browser) as visit:
         roots = visit.page.locator(".ask-explorer")
-        assert roots.count() == 4
+        assert roots.count() == 5
         first, second = roots.nth(0), roots.nth(1)
         slider = first.get_by_label("Threshold γ")
 
@@ -454,7 +587,14 @@ def test_fits_a_phone_and_shows_focus(site: Path, browser: Any, dark: bool):
 @pytest.mark.browser
 def test_a_reader_without_javascript_sees_the_first_picture(site: Path, browser: Any):
     with open_page(site, browser, java_script_enabled=False) as visit:
-        assert visit.page.locator("noscript img").count() == 4
+        assert visit.page.locator("noscript img").count() == 5
         assert "need JavaScript" in visit.page.inner_text("body")
         assert "cells kept" in visit.page.inner_text("body")
         assert visit.problems == []
+
+
+def test_a_truth_for_each_layer_is_refused_in_words():
+    truth = {"a": {"low": np.zeros((60, 80), bool), "high": np.zeros((60, 80), bool)}}
+    layers = {"a": {"low": np.ones((3, 4)), "high": np.ones((3, 4))}}
+    with pytest.raises(ChoiceError, match="expected one for the picture, got one for each of low, high"):
+        Explorer.threshold({"a": PICTURE}, layers, truth=truth, alt="{picture}")

@@ -60,15 +60,18 @@ def test_each_kind_of_guard_fails_on_a_planted_fault():
         "wild": {"value": 0.8, "std": 0.5},
         "loss_after": {"below": "loss_before"},
         "loss_before": {"value": 2.0, "relative": 1e-4},
+        "tuned": {"above": "coverage"},
+        "found": {"value": 16.9, "within": 1.0},
+        "gain": {"low": -1.0, "high": 3.0},
     }
     right = {
         "cells": 169, "network": "squeezenet1_0", "coverage": 0.50004, "accuracy": 0.829, "wild": 0.849,
-        "loss_after": 1.0, "loss_before": 2.0,
+        "loss_after": 1.0, "loss_before": 2.0, "tuned": 0.6, "gain": 3.0, "found": 16.0,
     }  # fmt: skip
     assert differences(right, expected) == []
     faults = {
         "cells": 170, "network": "squeezenet1_1", "coverage": 0.50006, "accuracy": 0.831, "wild": 0.851,
-        "loss_after": 2.0,
+        "loss_after": 2.0, "tuned": 0.5, "gain": -1.1, "found": 18.0,
     }  # fmt: skip
     for name, wrong in faults.items():
         assert [line.split(":")[0] for line in differences({**right, name: wrong}, expected)] == [name]
@@ -86,6 +89,8 @@ def test_a_float_for_a_whole_number_is_seen():
 
 def test_writing_anew_keeps_the_kind_of_guard():
     assert new_guard(0.5, {"value": 0.4, "std": 0.1}) == {"value": 0.5, "std": 0.1}
-    assert new_guard(1.0, {"below": "x"}) == {"below": "x"}
+    for kind in ({"below": "x"}, {"above": "x"}, {"low": 0.0, "high": 2.0}):
+        assert new_guard(1.0, kind) == kind
+    assert new_guard(0.5, {"value": 0.4, "within": 0.1}) == {"value": 0.5, "within": 0.1}
     assert new_guard(0.5, None) == {"value": 0.5, "relative": 1e-4}
     assert new_guard("a", None) == {"value": "a"}

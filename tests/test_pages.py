@@ -101,8 +101,7 @@ def test_formulas_are_set_by_the_books_own_mathjax(browser: Any):
 
 
 def test_search_works_from_the_disk(browser: Any):
-    with open_page(SITE / "search.html", browser) as visit:
-        visit.page.goto((SITE / "search.html").as_uri() + "?q=descriptor")
+    with open_page((SITE / "search.html").resolve().as_uri() + "?q=descriptor", browser) as visit:
         visit.page.wait_for_selector("#search-results li")
         assert visit.page.locator("#search-results li").count() >= 2
         assert visit.foreign() == []
@@ -113,7 +112,8 @@ def test_search_works_from_the_disk(browser: Any):
 def test_a_chapter_shows_every_figure_slider_and_value_of_its_run(browser: Any, source: Path):
     notebook = read_json(executed_path(source, "smoke"))
     outputs = [output.get("data", {}) for cell in notebook["cells"] for output in cell.get("outputs", [])]
-    figures = sum("image/png" in data for data in outputs)
+    texts = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
+    figures = sum("image/png" in data for data in outputs) + sum(text.count("```{figure}") for text in texts)
     views = [data for data in outputs if "application/vnd.jupyter.widget-view+json" in data]
     sliders = sum("Explorer" in "".join(data["text/plain"]) for data in views)  # the others are progress bars
     assert figures and sliders, "a chapter has figures and a slider"
@@ -123,8 +123,7 @@ def test_a_chapter_shows_every_figure_slider_and_value_of_its_run(browser: Any, 
         assert visit.page.locator(".ask-explorer").count() == sliders
         text = visit.page.inner_text("article")
         assert "smoke profile" in text
-        shown = " ".join("".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown")
-        for name, spec in re.findall(r"\{glue:text\}`(\w+)(?::(\.\d+f))?`", shown):
+        for name, spec in re.findall(r"\{glue:text\}`(\w+)(?::(\+?\.\d+f))?`", " ".join(texts)):
             value = recorded_values(notebook)[name]
             assert (format(value, spec) if spec else str(value)) in text, name
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 
 from tests.conftest import ROOT
-from tools import check_browser, environment, execute, project
+from tools import check_browser, environment, execute, expect, project, results
 from tools.check_pages import problems_of
 from tools.notebooks import KEPT_METADATA
 from tools.project import ToolError, exit_status, site_path, toc_pages, write_atomic
@@ -48,6 +51,85 @@ def test_an_executed_copy_has_the_profile_and_is_current(tmp_path: Path):
     assert not execute.is_current(target, execute.run_key(source, "book", {"N": 7}))
     source.write_text(source.read_text().replace("print(PROFILE", "print(1, PROFILE"))
     assert not execute.is_current(target, execute.run_key(source, "smoke", {"N": 7}))
+
+
+def test_runs_over_seeds_become_means_and_spreads():
+    runs = [
+        {"score": 1.0, "count": 3, "hits": 4, "name": "a", "verdict": "yes", "fixed": 2.0},
+        {"score": 2.0, "count": 3, "hits": 6, "name": "a", "verdict": "no", "fixed": 2.0},
+    ]
+    merged = execute.over_runs(runs)
+    assert {key: merged[key] for key in ("count", "name", "fixed", "fixed std")} == {
+        "count": 3, "name": "a", "fixed": 2.0, "fixed std": 0.0,
+    }  # fmt: skip
+    assert (merged["score"], merged["hits"]) == (1.5, 5.0) and "verdict" not in merged and "name std" not in merged
+    assert merged["score std"] == pytest.approx(0.5**0.5)
+    assert merged["score high"] == pytest.approx(1.5 + 12.706 * 0.5, abs=1e-3)  # Student's t with one degree of freedom
+    assert "score std" not in execute.over_runs(runs[:1])
+
+
+def test_a_recorded_run_over_seeds_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    cells = ("PROFILE = 'book'\nSEED = 0", "from ask_lib.show.record import record\nrecord('score', 1.5 * SEED)")
+    source = notebook(tmp_path, *cells)
+    monkeypatch.setattr(execute, "chosen_notebooks", lambda names: [source])
+    monkeypatch.setattr(execute, "BUILD", tmp_path)
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    execute.record_run("over", ["demo"], "smoke", {}, [2])
+    first = (tmp_path / "recorded" / "over-seed2.ipynb").stat().st_mtime_ns
+    execute.record_run("over", ["demo"], "smoke", {}, [2, 4])
+    assert (tmp_path / "recorded" / "over-seed2.ipynb").stat().st_mtime_ns == first
+    kept = json.loads((tmp_path / "over.json").read_text())
+    assert kept["values"]["score"] == 4.5 and kept["values"]["score std"] == pytest.approx(1.5 * 2**0.5)
+    assert kept["seeds"] == [2, 4] and kept["runs"] == {"2": {"score": 3.0}, "4": {"score": 6.0}}
+    assert "--seeds 2 4" in kept["command"] and "SEED" not in kept["parameters"]
+    with pytest.raises(ToolError):
+        execute.record_run("over", [], "smoke", {}, [])
+
+
+PARAMETERS = {
+    "FLAG": True, "NOTHING": None, "COUNT": 3, "RATE": 0.5, "SIZES": [1, 2], "WORDS": "two words; $HOME 'n' more",
+    "TEXT": "true", "DIGITS": "007", "NUMBER": "7", "EMPTY": "", "WEIGHTS": "/mine/realdata/my weights/w.pt",
+    "IMAGES": "/mine/realdata", "DATA": "/mine/own data",
+}  # fmt: skip
+
+
+def recorded_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parameters: dict[str, Any]) -> str:
+    source = notebook(tmp_path, "\n".join(f"{name} = None" for name in parameters))
+    monkeypatch.setattr(execute, "chosen_notebooks", lambda names: [source])
+    monkeypatch.setattr(execute, "_recorded_run", lambda *args, **more: {"score": 1.0})
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    execute.record_run("typed", ["demo"], "smoke", parameters)
+    return str(json.loads((tmp_path / "typed.json").read_text())["command"])
+
+
+def test_a_recorded_command_gives_a_shell_the_same_parameters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    command = recorded_command(tmp_path, monkeypatch, PARAMETERS)
+    script = f"python() {{ printf '%s\\n' \"$@\"; }}; {command}"
+    environ = {**os.environ, "ASK_REALDATA": "/another place"}
+    words = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, env=environ).stdout
+    lines = words.splitlines()
+    found = execute.parse_parameters([word for before, word in itertools.pairwise(lines) if before == "-p"])
+    places = {"WEIGHTS": "/another place/my weights/w.pt", "IMAGES": "/another place", "DATA": "own data"}
+    assert found == PARAMETERS | places
+
+
+def test_a_recorded_command_writes_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    command = recorded_command(tmp_path, monkeypatch, {"X": True, "Y": None})
+    assert shlex.split(command)[-4:] == ["-p", "X=true", "-p", "Y=null"]
+
+
+@pytest.mark.parametrize("name", ["../out", "a/b", "a.b", "", "two words", "line\n"])
+def test_a_recorded_run_stays_in_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str):
+    ran: list[object] = []
+    monkeypatch.setattr(execute, "_recorded_run", lambda *args, **more: ran.append(args) or {})
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "in" / "results")
+    for write in (
+        lambda: execute.record_run(name, ["00_start_here"], "smoke", {}),
+        lambda: results.write_result(name, "make", {}, {}),
+    ):
+        with pytest.raises(ToolError, match="letters, digits, _ and - only"):
+            write()
+    assert not ran and not list(tmp_path.rglob("*"))
 
 
 def test_a_half_written_copy_is_not_current(tmp_path: Path):
@@ -148,6 +230,52 @@ def test_an_unknown_chapter_is_refused_with_the_known_ones():
         execute.run_all("smoke", {}, ["00_start_here", "77_nothing"])
 
 
+# --- expected values; the other guards are in test_notebooks ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("guard", "near", "far"),
+    [
+        ({"value": 0.8, "std": 0.5}, 0.849, 0.851),  # a share: five points
+        ({"value": -1.0, "std": 0.5}, -1.049, -1.051),
+        ({"value": 62.0, "std": 1.0}, 64.9, 65.1),  # percent: three standard deviations
+        ({"value": 62.0, "std": 9.0}, 66.9, 67.1),  # five points
+        ({"value": 62.0, "std": 9.0, "most": 8.0}, 69.9, 70.1),
+        ({"value": 0.8, "std": 0.5, "most": 0.02}, 0.819, 0.821),
+    ],
+)
+def test_the_most_that_a_trained_number_may_be_off_has_its_unit(guard: dict[str, float], near: float, far: float):
+    assert expect.differences({"a": near}, {"a": guard}) == []
+    assert len(expect.differences({"a": far}, {"a": guard})) == 1
+    assert expect.new_guard(far, guard) == {**guard, "value": far}
+
+
+@pytest.mark.parametrize("kind", ["relative", "within", "std"])
+@pytest.mark.parametrize("text", ["more", True])
+def test_a_number_that_became_text_is_a_difference(kind: str, text: str | bool):
+    for value, wanted in ((text, 0.5), (0.5, text), (text, text)):
+        assert len(expect.differences({"a": value}, {"a": {"value": wanted, kind: 0.1}})) == 1
+    assert expect.new_guard(text, {"value": 0.5, kind: 0.1}) == {"value": text}
+
+
+def test_a_value_may_be_one_of_some_texts():
+    guard = {"any": ["within chance", "more than chance"]}
+    for right in guard["any"]:
+        assert expect.differences({"a": right}, {"a": guard}) == []
+        assert expect.new_guard(right, guard) == guard
+    for wrong in ("less than chance", "chance", 1.0, True):
+        (line,) = expect.differences({"a": wrong}, {"a": guard})
+        assert repr(wrong) in line and "'more than chance'" in line
+        assert expect.new_guard(wrong, guard) == guard
+
+
+@pytest.mark.parametrize("texts", [[], ["a"], ["a", "a"], "ab", ["a", 1]])
+def test_a_guard_of_fewer_than_two_texts_is_refused(texts: object):
+    for recorded in ({"word": "a"}, {}):
+        with pytest.raises(ToolError, match=r"word: .*two texts or more"):
+            expect.differences(recorded, {"word": {"any": texts}})
+
+
 # --- failures in one line ---------------------------------------------------------------------------------------
 
 
@@ -220,7 +348,7 @@ def test_a_missing_browser_fails_with_the_line_that_installs_it(monkeypatch: pyt
     check_browser.require_chromium()
 
 
-@pytest.mark.parametrize("tool", ["execute", "render", "check_pages", "expect", "notebooks"])
+@pytest.mark.parametrize("tool", ["execute", "render", "check_pages", "expect", "notebooks", "record_scda"])
 def test_each_tool_has_help(tool: str):
     command = [sys.executable, "-m", f"tools.{tool}", "--help"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

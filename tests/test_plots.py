@@ -104,3 +104,15 @@ def test_the_cover_is_the_same_each_time(tmp_path: Path):
         draw_cover(tmp_path / name)
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert (tmp_path / "a.svg").stat().st_size < 300_000
+
+
+def test_intervals_show_means_ends_and_marked_names():
+    _, grid = plots.figure()
+    axes = plots.intervals(grid[0, 0], ["a", "b"], [1, 2], [0.5, 1.5], [1.5, 2.5], label="score", marked=["b"])
+    bars, dots = axes.lines[0::2], axes.lines[1::2]
+    assert [list(line.get_xdata()) for line in bars] == [[0.5, 1.5], [1.5, 2.5]]
+    assert [line.get_marker() for line in dots] == ["o", "s"]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["a", "b"]
+    assert axes.get_ylim() == (1.5, -0.5) and axes.get_xlabel() == "score"
+    with pytest.raises(ValueError, match="zip"):
+        plots.intervals(grid[0, 0], ["a"], [1, 2], [0, 0], [1, 1], label="x")

@@ -137,6 +137,19 @@ def test_errors_say_what_to_do():
         hits(rank(q), labels(2), ql)
 
 
+@pytest.mark.parametrize("divisor", ["found", "possible"])
+@pytest.mark.parametrize("searched", ["gallery", "themselves"])
+def test_the_scores_do_not_depend_on_the_chunk(divisor: str, searched: str):
+    q, g, ql, gl = vectors(23), vectors(40, seed=1), labels(23), labels(40, seed=1)
+    others = (g, gl) if searched == "gallery" else ()
+    small, whole = (evaluate_retrieval(q, ql, *others, divisor=divisor, chunk=chunk) for chunk in (5, 1024))
+    assert small.queries == whole.queries == 23 and small.lonely == whole.lonely
+    assert small.map_at == pytest.approx(whole.map_at) and small.map_all == pytest.approx(whole.map_all)
+    hit = hits(rank(q, *others[:1]), ql, others[1] if others else ql)
+    expected = average_precision(hit, 5, relevant=hit.sum(dim=1), divisor=divisor)
+    assert small.map_at[5] == pytest.approx(float(expected.mean()))
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_equals_the_cpu():
@@ -145,5 +158,6 @@ def test_cuda_equals_the_cpu():
     here = evaluate_retrieval(q, ql, g, gl)
     assert there.map_at == pytest.approx(here.map_at) and there.precision_at == pytest.approx(here.precision_at)
     assert there.map_all == pytest.approx(here.map_all) and there.lonely == here.lonely
+    assert evaluate_retrieval(q.cuda(), ql, g.cuda(), gl).map_at == there.map_at  # labels as a data set gives them
     same = torch.ones(300, 4).cuda()
     assert rank(same[:1], same).tolist() == [list(range(300))]

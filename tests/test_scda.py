@@ -6,8 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.autograd import forward_ad
 
-from ask_lib.errors import RangeError, ShapeError
+from ask_lib.errors import AskError, RangeError, ShapeError
 from ask_lib.methods import scda as module
 from ask_lib.methods.descriptors import resize_mask
 from ask_lib.methods.scda import (
@@ -24,7 +25,12 @@ from ask_lib.methods.scda import (
 from benchmarks import scda as benchmark
 from tests import oracles
 
-FINDERS = [module._largest_by_scipy, module._largest_by_pointers]
+
+def by_scipy(mask: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(module._largest_numpy(mask.numpy()))
+
+
+FINDERS = [by_scipy, module._largest_by_pointers]
 
 
 def maps(batch: int, channels: int, height: int, width: int, seed: int = 0) -> torch.Tensor:
@@ -198,6 +204,16 @@ def test_an_own_mask_is_taken_as_it_is():
 # --- what must not matter -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("batch", [1, 2, 45])
+def test_a_mask_found_before_gives_the_same_bits(batch: int):
+    """So SCDA+, which hands its masks on, holds SCDA itself."""
+    pool5, relu5_2 = maps(batch, 512, 7, 7).float(), maps(batch, 512, 14, 14).float()
+    found = selection_mask(pool5)
+    assert torch.equal(scda(pool5, found), scda(pool5))
+    parts = [scda(pool5), 0.5 * scda(relu5_2, lower_mask(relu5_2, found))]
+    assert torch.equal(scda_plus(pool5, relu5_2), torch.cat(parts, dim=1))
+
+
 def test_channels_may_be_permuted():
     features, order = maps(2, 8, 6, 7), torch.randperm(8, generator=torch.Generator().manual_seed(1))
     expected = scda(features).view(2, 2, 8)[:, :, order].flatten(1)
@@ -231,6 +247,80 @@ def test_memory_format_gradient_mode_and_the_general_form_do_not_matter():
         small = scda(features.to(dtype), selection_mask(features))
         assert small.dtype == dtype
         torch.testing.assert_close(small.double(), expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_neither_overflows_nor_rounds_the_mask(dtype: torch.dtype):
+    features = (maps(3, 512, 6, 7) * 200).to(dtype)  # the channels' sum is beyond half precision's largest number
+    assert activation_map(features).dtype == torch.float32
+    assert torch.equal(selection_mask(features), selection_mask(features.float()))
+    found = scda(features)
+    assert found.dtype == dtype and torch.isfinite(found).all() and (found != 0).any(dim=1).all()
+
+
+def test_what_lies_in_dropped_cells_has_no_say_in_any_form():
+    features = maps(1, 4, 3, 3).float()
+    mask = selection_mask(features)
+    wild = features.masked_fill(~mask[:, None], torch.inf)
+    assert (~mask).any() and torch.equal(scda(wild, mask), scda(features, mask))
+    general = scda(wild.requires_grad_(), mask)
+    torch.testing.assert_close(general, scda(features, mask))
+    general.sum().backward()
+    assert torch.isfinite(wild.grad).all()
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
+def test_torch_func_and_the_tracer_see_every_step():
+    features = maps(2, 4, 5, 6)
+    mask = selection_mask(features)  # which has no gradient
+    leaf = features.clone().requires_grad_()
+    scda(leaf, mask)[:, 0].sum().backward()
+    torch.testing.assert_close(torch.func.grad(lambda x: scda(x, mask)[:, 0].sum())(features), leaf.grad)
+    traced = torch.jit.trace(lambda x: scda(x, mask), (features,))  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(traced(features + 1), scda(features + 1, mask))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
+def test_who_watches_every_step_must_bring_the_mask():
+    """Else a trace would hold the first image's mask, and a forward derivative would be lost without a word."""
+    features = maps(2, 4, 5, 6)
+    with pytest.raises(AskError, match="Find the mask before"):
+        torch.jit.trace(scda, (features,))  # type: ignore[no-untyped-call]
+    for transform in (torch.func.grad(lambda x: scda(x)[:, 0].sum()), torch.func.vmap(lambda x: scda(x[None]))):
+        with pytest.raises(AskError, match="Find the mask before"):
+            transform(features)
+    mask, direction = selection_mask(features), maps(2, 4, 5, 6, seed=1)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(features, direction)
+        tangent = forward_ad.unpack_dual(scda(dual, mask)).tangent
+        with pytest.raises(AskError, match="Find the mask before"):
+            scda(dual)
+    step = 1e-6 * direction
+    numeric = (scda(features + step, mask) - scda(features - step, mask)) / 2e-6
+    torch.testing.assert_close(tangent, numeric, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("fault", [float("nan"), float("inf"), float("-inf")])
+def test_a_broken_map_is_seen_in_its_vector_and_in_no_other(dtype: torch.dtype, fault: float):
+    features = maps(3, 4, 5, 6).to(dtype)
+    whole = scda(features)
+    features[1, 2, 3, 4] = fault
+    assert selection_mask(features)[1].all()
+    for found in (scda(features), scda(features.clone().requires_grad_())):  # numpy's form, torch's form
+        assert found[1].isnan().any()
+        torch.testing.assert_close(found[[0, 2]], whole[[0, 2]])
+    assert scda_plus(features, features)[1].isnan().any()
+
+
+def test_a_map_without_cells_gives_a_zero_vector():
+    assert scda(torch.zeros(2, 3, 0, 4)).tolist() == [[0.0] * 6] * 2
+    assert scda(torch.zeros(0, 3, 5, 4)).shape == (0, 6)
+
+
+def test_a_mask_elsewhere_is_refused_with_what_to_do():
+    with pytest.raises(AskError, match=r"mask: expected on cpu, got meta\. Bring it there"):
+        scda(maps(1, 2, 3, 3), torch.ones(1, 3, 3, dtype=torch.bool, device="meta"))
 
 
 def test_the_gradient_is_right_away_from_the_threshold():
@@ -313,6 +403,18 @@ def test_cuda_equals_the_cpu(side: int):
     torch.testing.assert_close(scda(features.cuda()).cpu(), scda(features), rtol=1e-10, atol=1e-12)
     plus = scda_plus(features.cuda(), lower.cuda()).cpu()
     torch.testing.assert_close(plus, scda_plus(features, lower), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float16, 3e-3), (torch.bfloat16, 3e-2)])
+def test_cuda_equals_the_cpu_in_every_precision(dtype: torch.dtype, tolerance: float):
+    features = benchmark.blobs(16, 64, 14).to(dtype)
+    mask = selection_mask(features)
+    there = scda(features.cuda(), mask.cuda())
+    assert there.dtype == dtype
+    torch.testing.assert_close(there.cpu(), scda(features, mask), rtol=0, atol=tolerance)
+    assert (selection_mask(features.cuda()).cpu() != mask).double().mean() < 0.01  # a cell at the very mean may fall
 
 
 @pytest.mark.gpu

@@ -9,6 +9,7 @@ import difflib
 import json
 import os
 import re
+import statistics
 import sys
 import tempfile
 import time
@@ -18,7 +19,8 @@ from typing import Any
 
 import nbformat
 
-from ask_lib.show.record import recorded_values
+from ask_lib.show.record import Value, recorded_values
+from ask_lib.train.table import summarise
 from tools.project import (
     BUILD,
     CAP_SECONDS,
@@ -34,7 +36,7 @@ from tools.project import (
     tree_bytes,
     write_atomic,
 )
-from tools.results import without_machine, write_result
+from tools.results import check_result_name, shell_word, without_machine, write_result
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 SHARED_INPUTS = ("ask_lib", "constraints.txt", "tools/execute.py", "tools/project.py")
@@ -216,6 +218,16 @@ def parse_parameters(pairs: Sequence[str]) -> dict[str, Any]:
     return parameters
 
 
+def as_parameter(value: Any) -> str:
+    """The text that `parse_parameters` reads as this value: JSON, and plain text where it would not be read as JSON."""
+    if isinstance(value, str):
+        try:
+            json.loads(value)
+        except json.JSONDecodeError:
+            return value
+    return json.dumps(value)
+
+
 def chosen_notebooks(names: Sequence[str]) -> list[Path]:
     """The chapters of those names; all of them for none.
 
@@ -252,17 +264,68 @@ def run_all(profile: str, parameters: dict[str, Any], names: Sequence[str] = (),
     return done
 
 
-def record_run(name: str, chapters: Sequence[str], profile: str, parameters: dict[str, Any]) -> None:
-    """Run one chapter apart from the copies that the pages show, and keep its values in ``results``."""
+def record_run(
+    name: str, chapters: Sequence[str], profile: str, parameters: dict[str, Any], seeds: Sequence[int] = ()
+) -> None:
+    """Run one chapter apart from the copies that the pages show, and keep its values in ``results``.
+
+    Args:
+        name: Of the recorded run.
+        chapters: The chapter: exactly one.
+        profile: One of ``PROFILES``.
+        parameters: Of the chapter.
+        seeds: Run it once with each as ``SEED``, and keep what `over_runs` makes of the runs. Runs that are there and
+            current are not repeated.
+
+    Raises:
+        ToolError: If the name is no plain file name, or there is not exactly one chapter.
+    """
+    check_result_name(name)
     if len(chapters) != 1:
         raise ToolError("--record takes one chapter: python -m tools.execute 00_start_here --record NAME -p ...")
     (source,) = chosen_notebooks(chapters)
-    target = BUILD / "recorded" / f"{name}.ipynb"
-    execute(source, target, profile, parameters)
-    shown = " ".join(f"-p {key}={without_machine(value)}" for key, value in parameters.items())
-    command = f"python -m tools.execute {source.stem} --profile {profile} --record {name} {shown}".rstrip()
+    words = [f"-p {key}={shell_word(as_parameter(without_machine(value)))}" for key, value in parameters.items()]
+    words += ["--seeds", *map(str, seeds)] if seeds else []
+    command = " ".join([f"python -m tools.execute {source.stem} --profile {profile} --record {name}", *words])
     effective = {**default_parameters(source), **parameters, "PROFILE": profile}
-    print(f"Recorded {write_result(name, command, effective, recorded_values(read_json(target)))}")
+    if not seeds:
+        values = _recorded_run(source, BUILD / "recorded" / f"{name}.ipynb", profile, parameters, fresh=True)
+        print(f"Recorded {write_result(name, command, effective, values)}")
+        return
+    runs = [
+        _recorded_run(source, BUILD / "recorded" / f"{name}-seed{seed}.ipynb", profile, {**parameters, "SEED": seed})
+        for seed in seeds
+    ]
+    more = {"seeds": list(seeds), "runs": {str(seed): run for seed, run in zip(seeds, runs, strict=True)}}
+    del effective["SEED"]
+    print(f"Recorded {write_result(name, command, effective, over_runs(runs), more)}")
+
+
+def _recorded_run(
+    source: Path, target: Path, profile: str, parameters: dict[str, Any], *, fresh: bool = False
+) -> dict[str, Value]:
+    if fresh or not is_current(target, run_key(source, profile, parameters)):
+        execute(source, target, profile, parameters)
+    return recorded_values(read_json(target))
+
+
+def over_runs(runs: Sequence[dict[str, Value]]) -> dict[str, Value]:
+    """Every number's mean over the runs; ``NAME std``, ``NAME low`` and ``NAME high`` are its spread.
+
+    ``std`` is of the runs (n - 1), ``low`` to ``high`` the 95 % Student interval of the mean. What is the same in all
+    runs stays as it is; other values that are no numbers have no mean, and are left out.
+    """
+    merged: dict[str, Value] = {}
+    for name, first in runs[0].items():
+        values = [run.get(name) for run in runs]
+        numbers = [float(v) for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+        if all(value == first for value in values) and not isinstance(first, float):
+            merged[name] = first
+        elif len(numbers) == len(runs):
+            found = summarise(numbers)
+            merged[name] = statistics.fmean(numbers)
+            merged |= {f"{name} {key}": value for key in ("std", "low", "high") if (value := found[key]) is not None}
+    return merged
 
 
 def _warn_if_slow(source: Path, profile: str, seconds: float) -> None:
@@ -277,14 +340,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--profile", choices=PROFILES, default="book", help="how much to compute (default: book)")
     parser.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a knob's value")
     parser.add_argument("--record", metavar="NAME", help="keep the values of one chapter's run as results/NAME.json")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[], help="with --record: one run each, and their mean")
     parser.add_argument("--force", action="store_true", help="run also what is current")
     args = parser.parse_args(argv)
 
     def body() -> None:
+        if args.seeds and not args.record:
+            raise ToolError("--seeds goes with --record NAME: pages show one run")
         parameters = parse_parameters(args.parameter)
         with one_at_a_time("execute"):
             if args.record:
-                record_run(args.record, args.notebooks, args.profile, parameters)
+                record_run(args.record, args.notebooks, args.profile, parameters, args.seeds)
             else:
                 run_all(args.profile, parameters, args.notebooks, force=args.force)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
+import re
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ from ask_lib.show.record import Value
 from tools.project import ROOT, ToolError, read_json, write_atomic
 
 RESULTS = ROOT / "results"
+REALDATA = "$ASK_REALDATA"
 
 
 def without_machine(value: Any) -> Any:
@@ -21,10 +26,32 @@ def without_machine(value: Any) -> Any:
     if not isinstance(value, str) or os.sep not in value:
         return value
     parts = Path(value).parts
-    return "/".join(["$ASK_REALDATA", *parts[parts.index("realdata") + 1 :]]) if "realdata" in parts else parts[-1]
+    return "/".join([REALDATA, *parts[parts.index("realdata") + 1 :]]) if "realdata" in parts else parts[-1]
 
 
-def write_result(name: str, command: str, parameters: dict[str, Any], values: dict[str, Value]) -> Path:
+def shell_word(text: str) -> str:
+    """A text as one word of a command; what `without_machine` made of a path still names the real data's folder."""
+    base, slash, rest = text.partition("/")
+    return f'"{REALDATA}"{slash}{rest and shlex.quote(rest)}' if base == REALDATA else shlex.quote(text)
+
+
+def check_result_name(name: str) -> None:
+    """Refuse a name that is no plain file name: a recorded run lies in ``results/``, nowhere else.
+
+    Raises:
+        ToolError: If there is anything but letters, digits, ``_`` and ``-`` in it, or nothing.
+    """
+    if not re.fullmatch(r"[\w-]+", name):
+        raise ToolError(f"a recorded run's name has letters, digits, _ and - only, such as scda_objects; got {name!r}")
+
+
+def write_result(
+    name: str,
+    command: str,
+    parameters: dict[str, Any],
+    values: dict[str, Value],
+    more: Mapping[str, Any] | None = None,
+) -> Path:
     """Write one recorded run to ``results/NAME.json``.
 
     Args:
@@ -32,13 +59,19 @@ def write_result(name: str, command: str, parameters: dict[str, Any], values: di
         command: What to type to repeat it.
         parameters: What it was called with.
         values: What it gave.
+        more: What else a reader must know: data version, seeds, protocol, single runs.
+
+    Raises:
+        ToolError: If the name is no plain file name.
     """
+    check_result_name(name)
     about = {
         "command": command,
         "commit": commit(ROOT),
         "environment": environment_report(),
         "data_versions": {"rooms": rooms.VERSION, "objects": objects.VERSION},
         "parameters": {key: without_machine(value) for key, value in parameters.items()},
+        **(more or {}),
         "values": values,
     }
     path = RESULTS / f"{name}.json"
@@ -63,6 +96,7 @@ def result_text(address: str) -> tuple[str, str]:
     run = read_json(path)
     values = run.get("values") or flat(run["numbers"])
     if key not in values:
-        raise ToolError(f"results/{name}.json has no value {key!r}; it has {', '.join(values)}")
+        near = ", ".join(difflib.get_close_matches(key, values, n=3)) or f"none of its {len(values)} values"
+        raise ToolError(f"results/{name}.json has no value {key!r}; near it: {near}")
     source = f"results/{name}.json, commit {run['commit']}, {run['environment']['device']}"
     return format(values[key], spec), source

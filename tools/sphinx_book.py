@@ -27,6 +27,7 @@ from ask_lib.errors import ChoiceError
 from ask_lib.show.record import published_source, published_text
 from tools.cover import draw_cover
 from tools.project import BUILD, FRAMES, ToolError, executed_path
+from tools.recorded_masks import draw_masks
 from tools.results import result_text
 from tools.static_widgets import bundle, slim_notebook
 
@@ -83,13 +84,14 @@ def _unhook_thebe(app: Sphinx, config: Config) -> None:
 
 
 def _make_assets(app: Sphinx) -> None:
-    """Write what the pages load and git does not hold: the sliders' script, their style, the cover."""
+    """Write what the pages load and git does not hold: the sliders' script, their style, the drawn figures."""
     (ASSETS / "ask-explorer.js").write_text(bundle(), encoding="utf-8")
     import ask_lib.show
 
     style = Path(ask_lib.show.__path__[0]) / "explorer.css"
     shutil.copyfile(style, ASSETS / "ask-explorer.css")
     draw_cover(ASSETS / "cover.svg")
+    draw_masks(ASSETS / "scda_flowers17_masks.svg")
 
 
 def _read_executed(app: Sphinx, docname: str, source: list[str]) -> None:

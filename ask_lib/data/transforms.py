@@ -108,7 +108,7 @@ def centre_crop(picture: Image, size: int | tuple[int, int]) -> Image:
 
 def batch(
     pictures: Iterable[Image],
-    size: int,
+    size: int | tuple[int, int],
     mean: Sequence[float],
     std: Sequence[float],
     mode: Mode = "short",
@@ -117,7 +117,7 @@ def batch(
 
     Args:
         pictures: RGB.
-        size: Pixels.
+        size: Pixels; (H, W) only with ``warp``.
         mean: Of the network, for RGB in 0..1.
         std: Of the network.
         mode: As in ``resize``; after ``short`` the middle square is cut out.

@@ -14,11 +14,12 @@ _ROWS = "One row an image."
 
 
 class LinearSVM:
-    """A linear SVM, one class against the rest, as SCDA (Table 5) and InterActive use it.
+    """A linear SVM, one class against the rest, as InterActive uses it; SCDA's Table 5 names no classifier.
 
-    The solver is LIBLINEAR in float64. Its settings are LIBLINEAR's own but for two: the tolerance is finer than its
-    1e-1, and there is a bias, which is a weight like the others (LIBLINEAR's ``-B 1``). It shuffles: the seed settles
-    the result. A fit that has not converged warns (scikit-learn's ``ConvergenceWarning``): raise ``max_iter``.
+    The solver is LIBLINEAR in float64. Its settings are LIBLINEAR's own but for three: the tolerance is finer, there
+    may be more passes over the data, and there is a bias, which is a weight like the others (LIBLINEAR's ``-B 1``). It
+    shuffles: the seed settles the result. A fit that has not converged warns (scikit-learn's ``ConvergenceWarning``):
+    raise ``max_iter``.
 
     Open in the papers: SCDA names no C; InterActive's is 10. Neither says whether there is a bias.
 
@@ -125,7 +126,8 @@ class LinearSVM:
     def accuracy(self, vectors: torch.Tensor, labels: torch.Tensor) -> float:
         """Share of vectors given their own label; 0 of nothing. Raises as ``decision`` does."""
         check_shape("labels", labels, (len(vectors),), "One label a vector.")
-        return float((self.predict(vectors) == labels).double().sum()) / max(1, len(labels))
+        right = self.predict(vectors) == labels.to(vectors.device)
+        return float(right.double().sum()) / max(1, len(labels))
 
     def _learned(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         if self.classes is None or self.weight is None or self.offset is None:

@@ -74,7 +74,7 @@ def share_correct(iou: torch.Tensor, threshold: float = 0.5) -> torch.Tensor:
 
     Args:
         iou: ``(N,)``.
-        threshold: SCDA's Table 1 takes 0.5.
+        threshold: The usual 0.5; SCDA's talk does not print that of its Table 1.
 
     Returns:
         A scalar, float64; 0 of nothing.

@@ -6,7 +6,7 @@ The authors of SCDA report the mean average precision (mAP) of the first result 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -61,8 +61,8 @@ def rank(
 ) -> torch.Tensor:
     """The gallery from the most to the least similar, for every query.
 
-    Of equal similarities the lower index comes first. (Equal up to the last bit: two copies of one vector are, on one
-    device, as a rule.)
+    Of equal similarities the lower index comes first. Equal means to the last bit: copies of one vector can differ
+    there, since a product of matrices treats its last columns in another way than the others.
 
     Args:
         queries: ``(Q, D)``, finite.
@@ -85,15 +85,23 @@ def rank(
     _check_finite("queries", queries)
     _check_finite("gallery", others)
     length = len(others) - (gallery is None)
-    ranked = [queries.new_empty((0, max(0, length)), dtype=torch.long)]
+    ranked = [queries.new_empty((0, max(0, length)), dtype=torch.long)[:, :top]]
+    return torch.cat([*ranked, *_ranked(queries, gallery, top, chunk)])
+
+
+def _ranked(queries: torch.Tensor, gallery: torch.Tensor | None, top: int | None, chunk: int) -> Iterator[torch.Tensor]:
+    """The rankings of ``chunk`` queries after ``chunk`` queries; the gallery is brought to length once."""
+    others = queries if gallery is None else gallery
+    check_shape("gallery", others, ("G", queries.shape[1]), "The vectors must be as long as the queries'.")
+    wide = torch.promote_types(torch.promote_types(queries.dtype, others.dtype), torch.float32)
+    unit = l2_normalize(others.to(wide))
     for start in range(0, len(queries), chunk):
-        similarity = cosine_similarity(queries[start : start + chunk], others)  # (q, G)
+        similarity = l2_normalize(queries[start : start + chunk].to(wide)) @ unit.T  # (q, G)
         if gallery is None:
             own = torch.arange(len(similarity), device=queries.device)
             similarity[own, own + start] = -torch.inf  # sorts last, and is cut off
         order = similarity.sort(dim=1, descending=True, stable=True).indices
-        ranked.append(order[:, :length][:, :top])
-    return torch.cat([ranked[0][:, :top], *ranked[1:]])
+        yield order[:, : len(others) - (gallery is None)][:, :top]
 
 
 def hits(ranking: torch.Tensor, query_labels: torch.Tensor, gallery_labels: torch.Tensor) -> torch.Tensor:
@@ -101,11 +109,11 @@ def hits(ranking: torch.Tensor, query_labels: torch.Tensor, gallery_labels: torc
 
     Args:
         ranking: int64, ``(Q, K)``, from ``rank``.
-        query_labels: int64, ``(Q,)``.
+        query_labels: int64, ``(Q,)``; labels may lie on another device.
         gallery_labels: int64, ``(G,)``.
 
     Returns:
-        bool, ``(Q, K)``.
+        bool, ``(Q, K)``, on the ranking's device.
 
     Raises:
         ShapeError: If the shapes do not fit.
@@ -113,7 +121,7 @@ def hits(ranking: torch.Tensor, query_labels: torch.Tensor, gallery_labels: torc
     check_shape("ranking", ranking, "QK")
     check_shape("query_labels", query_labels, (len(ranking),), "One label a query.")
     check_shape("gallery_labels", gallery_labels, "G")
-    return gallery_labels[ranking] == query_labels[:, None]
+    return gallery_labels.to(ranking.device)[ranking] == query_labels.to(ranking.device)[:, None]
 
 
 def precision_at(hit: torch.Tensor, k: int) -> torch.Tensor:
@@ -167,7 +175,7 @@ def average_precision(
     if relevant is None:
         raise RangeError("relevant: expected the number of right ones in the gallery, got None. Or choose 'found'.")
     check_shape("relevant", relevant, (len(hit),), "One number a query.")
-    return summed / relevant.clamp(min=1, max=k)
+    return summed / relevant.to(hit.device).clamp(min=1, max=k)
 
 
 def evaluate_retrieval(
@@ -207,15 +215,27 @@ def evaluate_retrieval(
     labels = query_labels if gallery_labels is None else gallery_labels
     check_shape("query_labels", query_labels, (len(queries),), "One label a query.")
     check_shape("gallery_labels", labels, (len(queries if gallery is None else gallery),), "One label a vector.")
-    hit = hits(rank(queries, gallery, chunk=chunk), query_labels, labels)  # (Q, G)
-    relevant = hit.sum(dim=1)  # (Q,): the ranking is whole
-    mean = {k: float(average_precision(hit, k, relevant=relevant, divisor=divisor).mean()) for k in tops}
+    check_range("chunk", chunk, 1)
+    _check_finite("queries", queries)
+    if gallery is not None:
+        _check_finite("gallery", gallery)
+    scores: dict[str, list[torch.Tensor]] = {}
+    for part, asked in zip(_ranked(queries, gallery, None, chunk), torch.split(query_labels, chunk), strict=True):
+        hit = hits(part, asked, labels)  # (q, G)
+        relevant = hit.sum(dim=1)  # (q,): the ranking is whole
+        for k in tops:
+            at_k = average_precision(hit, k, relevant=relevant, divisor=divisor)
+            scores.setdefault(f"map {k}", []).append(at_k)
+            scores.setdefault(f"precision {k}", []).append(precision_at(hit, k))
+        scores.setdefault("map", []).append(average_precision(hit))
+        scores.setdefault("lonely", []).append((relevant == 0).double())
+    whole = {name: torch.cat(parts) for name, parts in scores.items()}  # each (Q,)
     return RetrievalScores(
-        map_at=mean,
-        precision_at={k: float(precision_at(hit, k).mean()) for k in tops},
-        map_all=float(average_precision(hit).mean()),
+        map_at={k: float(whole[f"map {k}"].mean()) for k in tops},
+        precision_at={k: float(whole[f"precision {k}"].mean()) for k in tops},
+        map_all=float(whole["map"].mean()),
         queries=len(queries),
-        lonely=int((relevant == 0).sum()),
+        lonely=int(whole["lonely"].sum()),
     )
 
 

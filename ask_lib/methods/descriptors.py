@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import torch
 
-from ask_lib.checks import check_choice, check_range, check_shape
+from ask_lib.checks import check_choice, check_device, check_range, check_shape
 from ask_lib.errors import AskError, RangeError
 
 if TYPE_CHECKING:
@@ -50,6 +50,16 @@ def l2_normalize(x: torch.Tensor, dim: int = -1) -> torch.Tensor:
     return x / torch.where(norm == 0, 1.0, norm)
 
 
+def unit_length_numpy(x: NDArray[np.floating], axis: int = -1) -> NDArray[np.floating]:
+    """`l2_normalize` in numpy, for a method that is in numpy from end to end."""
+    peak = np.abs(x).max(axis=axis, keepdims=True)
+    with np.errstate(invalid="ignore"):  # infinity by infinity: NaN, as torch has it without a word
+        x = x / np.where(peak == 0, 1, peak)
+    norm = np.sqrt((x * x).sum(axis=axis, keepdims=True))
+    x /= np.where(norm == 0, 1, norm)
+    return x
+
+
 def signed_sqrt(x: torch.Tensor) -> torch.Tensor:
     """``sign(x) * sqrt(|x|)``, element by element.
 
@@ -64,7 +74,9 @@ def above_mean(maps: torch.Tensor, factor: float = 1.0) -> torch.Tensor:
     """Cells strictly above ``factor`` times their map's mean.
 
     The mean is taken in float64. A map whose largest value equals its smallest selects nothing: in float32
-    a mean can round below the constant that it averages, and every cell would pass.
+    a mean can round below the constant that it averages, and every cell would pass. (Departs from SCDA's authors' code,
+    whose mean is in single precision.) A map that holds NaN or infinity has no mean: all its cells pass, so that what
+    is made of them shows the fault.
 
     Source: the mask of SCDA and the focus area of PCL (both with factor 1).
 
@@ -79,10 +91,34 @@ def above_mean(maps: torch.Tensor, factor: float = 1.0) -> torch.Tensor:
         ShapeError: If ``maps`` is not three-dimensional.
     """
     check_shape("maps", maps, "BHW", "Sum or average the channels of a (B, C, H, W) map first.")
+    if not maps.numel():
+        return torch.zeros_like(maps, dtype=torch.bool)
+    if suits_numpy(maps):
+        return torch.from_numpy(above_mean_numpy(maps.detach().numpy(), factor))
     wide = maps.double()  # (B, H, W)
     mean = wide.mean(dim=(1, 2), keepdim=True)  # (B, 1, 1)
     varies = wide.amax(dim=(1, 2), keepdim=True) > wide.amin(dim=(1, 2), keepdim=True)  # (B, 1, 1)
-    return (wide > factor * mean) & varies
+    return ((wide > factor * mean) & varies) | ~mean.isfinite()
+
+
+def above_mean_numpy(maps: NDArray[np.floating], factor: float = 1.0) -> NDArray[np.bool_]:
+    """`above_mean` in numpy, whose calls are quicker to make than torch's."""
+    wide = maps.reshape(len(maps), -1).astype(np.float64)  # (B, H*W)
+    mean = row_means_numpy(wide)
+    varies = wide.max(axis=1, keepdims=True) > wide.min(axis=1, keepdims=True)
+    above: NDArray[np.bool_] = ((wide > factor * mean) & varies) | ~np.isfinite(mean)
+    return above.reshape(maps.shape)
+
+
+def row_means_numpy(wide: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The means that `above_mean_numpy` compares with, of maps in rows: ``(B, N)`` to ``(B, 1)``.
+
+    The explorer's page compares with the same ones: summed in another order, a mean could differ in its last bit.
+    """
+    with np.errstate(invalid="ignore"):  # infinities of both signs: NaN, which is dealt with
+        total: NDArray[np.float64] = wide.sum(axis=1, keepdims=True)
+    means: NDArray[np.float64] = total / wide.shape[1]
+    return means
 
 
 def masked_mean(features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
@@ -101,10 +137,10 @@ def masked_mean(features: torch.Tensor, mask: torch.Tensor | None = None) -> tor
     check_shape("features", features, "BCHW", _ADD_BATCH)
     if mask is None:
         return features.mean(dim=(2, 3))
-    kept = _flat_mask(features, mask)  # (B, H*W)
-    share = kept.to(features.dtype) / kept.sum(dim=1, keepdim=True).clamp_(min=1)
-    # A product with a row vector: no copy of the map is made, and half precision is summed in single.
-    return torch.matmul(share[:, None], features.flatten(2).transpose(1, 2))[:, 0]  # (B, C)
+    kept = flat_mask(features, mask)  # (B, H*W)
+    wide = torch.promote_types(features.dtype, torch.float32)
+    total = torch.where(kept[:, None], features.flatten(2), 0.0).sum(dim=2, dtype=wide)  # a dropped infinity is no NaN
+    return (total / kept.sum(dim=1, keepdim=True).clamp(min=1)).to(features.dtype)  # (B, C)
 
 
 def masked_max(features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
@@ -123,9 +159,8 @@ def masked_max(features: torch.Tensor, mask: torch.Tensor | None = None) -> torc
     check_shape("features", features, "BCHW", _ADD_BATCH)
     if mask is None:
         return features.amax(dim=(2, 3))
-    kept = _flat_mask(features, mask)  # (B, H*W)
-    offset = kept.to(features.dtype).log_()  # 0 where kept, minus infinity elsewhere
-    peak = (features.flatten(2) + offset[:, None]).amax(dim=2)  # (B, C)
+    kept = flat_mask(features, mask)  # (B, H*W)
+    peak = features.flatten(2).masked_fill(~kept[:, None], -torch.inf).amax(dim=2)  # (B, C)
     return peak.masked_fill(~kept.any(dim=1, keepdim=True), 0.0)
 
 
@@ -147,14 +182,28 @@ def masked_mean_max(features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """
     check_shape("features", features, "BCHW", _ADD_BATCH)
     if suits_numpy(features):
-        return _mean_max_by_image(features.detach(), _flat_mask(features, mask))
+        return torch.from_numpy(mean_max_numpy(features.detach().flatten(2).numpy(), flat_mask(features, mask).numpy()))
     return torch.stack([masked_mean(features, mask), masked_max(features, mask)], dim=1)
 
 
 def suits_numpy(x: torch.Tensor) -> bool:
-    """Whether numpy may take over a step: on the CPU, in single or double precision, with no gradient wanted."""
+    """Whether numpy may take over a step: on the CPU, in single or double precision, with no gradient wanted.
+
+    Nor may anyone be watching what torch does: a tracer, the compiler, ``torch.func``, or forward differentiation.
+    """
+    if torch.compiler.is_compiling() or watched():
+        return False
     wants_gradient = torch.is_grad_enabled() and x.requires_grad
     return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and not wants_gradient
+
+
+def watched() -> bool:
+    """Whether a tracer, ``torch.func`` or forward differentiation follows each of torch's steps."""
+    return (
+        bool(torch._C._get_tracing_state())
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+    )
 
 
 def resize_mask(mask: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -282,18 +331,20 @@ class PCA:
         return np.zeros(values.shape[1]), axes * sign[:, None], spread
 
 
-def _flat_mask(features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+def flat_mask(features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The mask of a map as ``(B, H*W)`` bool, once it is sure that the two fit."""
     batch, _, height, width = features.shape
     check_shape("mask", mask, (batch, height, width), "One mask an image, on the layer's own grid.")
+    check_device("mask", mask, features.device)
     return mask.bool().flatten(1)  # (B, H*W)
 
 
-def _mean_max_by_image(features: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
-    maps = features.flatten(2).numpy()  # (B, C, H*W)
+def mean_max_numpy(maps: NDArray[np.floating], kept: NDArray[np.bool_]) -> NDArray[np.floating]:
+    """`masked_mean_max` in numpy: ``(B, C, N)`` under ``(B, N)`` to ``(B, 2, C)``; only kept descriptors are read."""
     pairs = np.zeros((maps.shape[0], 2, maps.shape[1]), dtype=maps.dtype)
-    for image, cells, pair in zip(maps, kept.numpy(), pairs, strict=True):
+    for image, cells, pair in zip(maps, kept, pairs, strict=True):
         chosen = image[:, cells]  # (C, n)
         if chosen.shape[1]:
             chosen.mean(axis=1, out=pair[0])
             chosen.max(axis=1, out=pair[1])
-    return torch.from_numpy(pairs)
+    return pairs

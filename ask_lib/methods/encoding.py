@@ -85,12 +85,13 @@ def spoc(features: torch.Tensor, center_prior: bool = True) -> torch.Tensor:
         center_prior: False: all weights are 1.
 
     Returns:
-        ``(B, C)``.
+        ``(B, C)``, in single precision at least: a sum can be too large for half precision.
 
     Raises:
         ShapeError: If ``features`` is not four-dimensional.
     """
     check_shape("features", features, "BCHW", _ADD_BATCH)
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
     if not center_prior:
         return features.sum(dim=(2, 3))
     height, width = features.shape[2:]
@@ -114,21 +115,26 @@ def crow(features: torch.Tensor) -> torch.Tensor:
         features: ``(B, C, H, W)``, after ReLU: a negative activation map has no square root, the result is NaN.
 
     Returns:
-        ``(B, C)``.
+        ``(B, C)``, in single precision at least: a sum can be too large for half precision.
 
     Raises:
         ShapeError: If ``features`` is not four-dimensional.
     """
     check_shape("features", features, "BCHW", _ADD_BATCH)
-    wide = torch.promote_types(features.dtype, torch.float32)
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
     activation = features.sum(dim=1)  # (B, H, W)
-    place = l2_normalize(activation.flatten(1)).sqrt().view(activation.shape)
+    place = _root(l2_normalize(activation.flatten(1))).view(activation.shape)
     cells = features.shape[2] * features.shape[3]
     nonzero = features.detach().sign().abs_()  # 0 or 1; quicker to add up than bool
-    share = nonzero.sum(dim=(2, 3), dtype=wide) / cells  # (B, C)
+    share = nonzero.sum(dim=(2, 3)) / cells  # (B, C)
     total = share.sum(dim=1, keepdim=True)  # (B, 1)
-    channel = torch.where(share > 0, total / share, 1.0).log().to(features.dtype)  # (B, C)
+    channel = torch.where(share > 0, total / share, 1.0).log()  # (B, C)
     return _weighted_sum(features, place) * channel
+
+
+def _root(x: torch.Tensor) -> torch.Tensor:
+    """Square root whose gradient at 0 is 0, not infinite: one dead cell would spoil the gradient of all."""
+    return torch.where(x == 0, 0.0, torch.where(x == 0, 1.0, x).sqrt())
 
 
 def gem(features: torch.Tensor, p: float = 3.0, eps: float = 1e-6) -> torch.Tensor:
@@ -268,10 +274,11 @@ class VLAD:
             raise AskError("This VLAD has no centroids yet: call fit(descriptors) first.")
         centroids = self.centroids.to(descriptors.device)
         check_shape("descriptors", descriptors, ("B", "N", centroids.shape[1]), _AS_LIST)
-        x = descriptors.double()
+        used = _weights(descriptors, mask)  # (B, N)
+        x = descriptors.double().masked_fill(used[..., None] == 0, 0.0)  # a dropped infinity is no NaN
         distance = (centroids**2).sum(dim=1) - 2 * x @ centroids.T  # (B, N, k), less the descriptor's own square
         nearest = torch.nn.functional.one_hot(distance.argmin(dim=2), self.k).double()  # (B, N, k)
-        nearest = nearest * _weights(descriptors, mask)[..., None]
+        nearest = nearest * used[..., None]
         count = nearest.sum(dim=1)[..., None]  # (B, k, 1)
         residuals = nearest.transpose(1, 2) @ x - count * centroids  # (B, k, C)
         return residuals.flatten(1).to(descriptors.dtype)
@@ -284,7 +291,7 @@ class FisherVector:
 
     Source: Sanchez, Perronnin, Mensink, Verbeek: Image Classification with the Fisher Vector, IJCV 2013, equations
     16 to 18: divided by the number of descriptors, scaled by the approximate Fisher information. SCDA's selectFV is
-    2,048-d for C = 512: k = 2 without the gradients of the weights.
+    2,048-d for C = 512 and has second-order terms, as its talk says: k = 2 without the gradients of the weights.
 
     Args:
         k: Number of Gaussians.
@@ -348,7 +355,8 @@ class FisherVector:
             raise AskError("This FisherVector has no mixture yet: call fit(descriptors) first.")
         weights, means, variances = (part.to(descriptors.device) for part in (self.weights, self.means, self.variances))
         check_shape("descriptors", descriptors, ("B", "N", means.shape[1]), _AS_LIST)
-        x, used = descriptors.double(), _weights(descriptors, mask)
+        used = _weights(descriptors, mask)  # (B, N)
+        x = descriptors.double().masked_fill(used[..., None] == 0, 0.0)  # a dropped infinity is no NaN
         share = _posteriors(x, weights, means, variances) * used[..., None]  # (B, N, k)
         number = used.sum(dim=1).clamp(min=1)[:, None]  # (B, 1)
         zeroth = share.sum(dim=1) / number  # (B, k)

@@ -10,17 +10,34 @@ leaves open is settled by the authors' MATLAB code.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch.nn import functional
 
 from ask_lib.checks import check_shape
-from ask_lib.errors import RangeError
-from ask_lib.methods.descriptors import above_mean, l2_normalize, masked_mean_max, resize_mask, suits_numpy
+from ask_lib.errors import AskError, RangeError
+from ask_lib.methods.descriptors import (
+    above_mean,
+    above_mean_numpy,
+    flat_mask,
+    l2_normalize,
+    masked_mean_max,
+    mean_max_numpy,
+    resize_mask,
+    suits_numpy,
+    unit_length_numpy,
+    watched,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _TOUCHING = np.zeros((3, 3, 3), dtype=bool)
 _TOUCHING[1] = True  # the eight cells around in the same mask, none of another mask
 _ADD_BATCH = "Add a batch axis with mask[None] if it is one mask."
+_ADD_MAP_BATCH = "Add a batch axis with features[None] if it is one image's map."
 
 
 def activation_map(features: torch.Tensor) -> torch.Tensor:
@@ -30,15 +47,16 @@ def activation_map(features: torch.Tensor) -> torch.Tensor:
         features: ``(B, C, H, W)``, after ReLU.
 
     Returns:
-        ``(B, H, W)``.
+        ``(B, H, W)``, in single precision at least.
 
     Raises:
         ShapeError: If ``features`` is not four-dimensional.
     """
-    check_shape("features", features, "BCHW", "Add a batch axis with features[None] if it is one image's map.")
+    check_shape("features", features, "BCHW", _ADD_MAP_BATCH)
     if suits_numpy(features):  # twice as fast as torch on large maps: it reads them in the order of memory
         return torch.from_numpy(features.detach().numpy().sum(axis=1))  # [SCDA-1] (B, H, W)
-    return features.sum(dim=1)  # [SCDA-1] (B, H, W)
+    wide = torch.promote_types(features.dtype, torch.float32)  # in half precision 512 channels overflow, or round
+    return features.sum(dim=1, dtype=wide)  # [SCDA-1] (B, H, W)
 
 
 def mean_mask(features: torch.Tensor, factor: float = 1.0) -> torch.Tensor:
@@ -62,7 +80,7 @@ def selection_mask(features: torch.Tensor, largest: bool = True) -> torch.Tensor
         largest: False keeps all cells above the mean, as ``mean_mask`` does.
 
     Returns:
-        bool, ``(B, H, W)``; a constant map gives an empty mask.
+        bool, ``(B, H, W)``; a constant map gives an empty mask, a map with NaN or infinity a full one.
     """
     mask = mean_mask(features)  # [SCDA-2]
     return largest_component(mask) if largest else mask  # [SCDA-3]
@@ -87,22 +105,30 @@ def largest_component(mask: torch.Tensor) -> torch.Tensor:
 
     Raises:
         ShapeError: If ``mask`` is not three-dimensional.
+        AskError: Under ``torch.jit.trace``, ``torch.func`` and forward differentiation, which follow no search.
     """
     check_shape("mask", mask, "BHW", _ADD_BATCH)
+    if watched():
+        raise AskError(
+            "torch.jit.trace, torch.func and forward differentiation cannot follow the search for the largest "
+            "component. Find the mask before, with selection_mask(features), and hand it over: scda(features, mask)."
+        )
     mask = mask.bool()
     if not mask.numel():
         return mask.clone()
-    return _largest_by_scipy(mask) if mask.device.type == "cpu" else _largest_by_pointers(mask)
+    if mask.device.type == "cpu":
+        return torch.from_numpy(_largest_numpy(mask.numpy()))
+    return _largest_by_pointers(mask)
 
 
 def scda(features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
     """[SCDA-6] The mean and the maximum of the kept descriptors, each scaled to unit length.
 
-    One kept descriptor is its own mean and maximum. Where none is kept the vector is zero. There is no second
-    normalisation of the whole.
+    One kept descriptor is its own mean and maximum. Where none is kept the vector is zero; where NaN or infinity is
+    kept it holds NaN. There is no second normalisation of the whole.
 
     Departs from the authors' code: there a single kept descriptor collapses to one number (MATLAB's ``squeeze`` turns
-    it into a column, whose mean is taken), and a zero vector is divided by its norm.
+    it into a column, whose mean is taken). For an empty mask of relu5_2 it gives zeros too; with one of pool5 it fails.
 
     Args:
         features: ``(B, C, H, W)``, after ReLU.
@@ -114,6 +140,10 @@ def scda(features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tens
     Raises:
         ShapeError: If the shapes do not fit.
     """
+    check_shape("features", features, "BCHW", _ADD_MAP_BATCH)
+    if suits_numpy(features) and features.numel():
+        given = None if mask is None else flat_mask(features, mask).numpy()
+        return torch.from_numpy(_scda_numpy(features.detach().numpy(), given))
     kept = selection_mask(features) if mask is None else mask
     mean_and_peak = masked_mean_max(features, kept)  # [SCDA-4] [SCDA-5] (B, 2, C)
     return l2_normalize(mean_and_peak).flatten(1)  # [SCDA-6] (B, 2C)
@@ -122,7 +152,8 @@ def scda(features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tens
 def lower_mask(features: torch.Tensor, component: torch.Tensor) -> torch.Tensor:
     """[SCDA-7] The mask of a lower layer: above its own mean, and inside the higher layer's component.
 
-    There is no second component step, so the mask can have several pieces, or be empty.
+    There is no second component step, so the mask can have several pieces, or be empty. This rule is that of the
+    authors' code. The talk's Figure 6 names a largest component of relu5_2 and does not say how it is found.
 
     Args:
         features: ``(B, C, H, W)`` of the lower layer (relu5_2), after ReLU.
@@ -195,7 +226,8 @@ def bounding_box(mask: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         size: (H, W) of the image, at least the mask's.
 
     Returns:
-        int64, ``(B, 4)``: x0, y0, x1, y1, half open. An empty mask gives the whole image.
+        int64, ``(B, 4)``: x0, y0, x1, y1, half open. An empty mask gives the whole image: the book's choice, the
+        authors' code has no such case.
 
     Raises:
         ShapeError: If ``mask`` is not three-dimensional.
@@ -219,17 +251,30 @@ def _extent(used: torch.Tensor, length: int) -> tuple[torch.Tensor, torch.Tensor
     return edge[0], edge[1]
 
 
-def _largest_by_scipy(mask: torch.Tensor) -> torch.Tensor:
+def _largest_numpy(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     from scipy import ndimage
 
-    labels, _ = ndimage.label(mask.transpose(1, 2).numpy(), _TOUCHING)  # (B, W, H): now column after column
+    upright = mask.transpose(0, 2, 1)  # (B, W, H): now column after column
+    labels, _ = ndimage.label(upright, _TOUCHING)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0  # the background
     labels = labels.reshape(len(labels), -1)  # (B, W*H)
     first = sizes[labels].argmax(axis=1)  # the first cell of the largest component: argmax takes the first of equals
     chosen = labels[np.arange(len(labels)), first][:, None]  # (B, 1)
-    kept = (labels == chosen) & (labels > 0)
-    return torch.from_numpy(kept).view(mask.transpose(1, 2).shape).transpose(1, 2).contiguous()
+    kept: NDArray[np.bool_] = (labels == chosen) & (labels > 0)
+    return np.ascontiguousarray(kept.reshape(upright.shape).transpose(0, 2, 1))
+
+
+def _scda_numpy(maps: NDArray[np.floating], kept: NDArray[np.bool_] | None) -> NDArray[np.floating]:
+    """`scda` from end to end in numpy: for a picture or two, torch's calls would take longer than the work.
+
+    A given mask, ``(B, H*W)``, takes the same way, so that a mask found here and one found before give equal bits.
+    """
+    batch, channels = maps.shape[:2]
+    if kept is None:
+        kept = _largest_numpy(above_mean_numpy(maps.sum(axis=1))).reshape(batch, -1)  # [SCDA-1] [SCDA-2] [SCDA-3]
+    pairs = mean_max_numpy(maps.reshape(batch, channels, -1), kept)  # [SCDA-4] [SCDA-5] (B, 2, C)
+    return unit_length_numpy(pairs).reshape(batch, -1)  # [SCDA-6] (B, 2C)
 
 
 def _largest_by_pointers(mask: torch.Tensor) -> torch.Tensor:

@@ -3,6 +3,7 @@
 
 const KEPT = "#E69F00"; // Okabe and Ito's orange and blue: told apart by every kind of colour vision
 const POINT = "#0072B2";
+const TRUTH = "#56B4E9"; // their sky blue
 const KEYS_OF_THE_PAGE = ["Tab", "Escape", "Enter", "Shift", "Alt"];
 const SUPPRESS = "data-lm-suppress-shortcuts";
 const WAITING = "Being computed. This setting needs a running kernel.";
@@ -27,6 +28,10 @@ function floats(view) {
   return all;
 }
 
+function bits(view, count) {
+  return Uint8Array.from({ length: count }, (_, i) => (view.getUint8(i >> 3) >> (7 - (i & 7))) & 1);
+}
+
 // ---- the state at a setting
 
 function keptCells(values, layer, threshold) {
@@ -39,6 +44,49 @@ function keptCells(values, layer, threshold) {
   return Uint8Array.from(values, (value) => (!constant && passes(value) ? 1 : 0));
 }
 
+// Of components of one size the first is kept, column by column: as largest_component in scda.py does.
+function largestComponent(mask, [rows, columns]) {
+  const number = new Int32Array(mask.length); // of each cell's component, from 1; 0 is none
+  const sizes = [0];
+  for (let start = 0; start < mask.length; start++) {
+    const first = (start % rows) * columns + Math.floor(start / rows);
+    if (!mask[first] || number[first]) continue;
+    const waiting = [first];
+    number[first] = sizes.length;
+    let size = 0;
+    while (waiting.length) {
+      const cell = waiting.pop();
+      const [row, column] = [Math.floor(cell / columns), cell % columns];
+      size += 1;
+      for (let y = Math.max(0, row - 1); y <= Math.min(rows - 1, row + 1); y++) {
+        for (let x = Math.max(0, column - 1); x <= Math.min(columns - 1, column + 1); x++) {
+          const near = y * columns + x;
+          if (!mask[near] || number[near]) continue;
+          number[near] = sizes.length;
+          waiting.push(near);
+        }
+      }
+    }
+    sizes.push(size);
+  }
+  const chosen = sizes.indexOf(Math.max(...sizes));
+  return mask.map((_, cell) => (chosen > 0 && number[cell] === chosen ? 1 : 0));
+}
+
+// Intersection over union of the kept cells and a true mask, pixel by pixel: as resize_mask and mask_iou do.
+function overlap(mask, [rows, columns], truth, [height, width]) {
+  let [inner, union] = [0, 0];
+  for (let y = 0; y < height; y++) {
+    const row = Math.floor(((2 * y + 1) * rows) / (2 * height));
+    for (let x = 0; x < width; x++) {
+      const kept = mask[row * columns + Math.floor(((2 * x + 1) * columns) / (2 * width))];
+      inner += kept & truth[y * width + x];
+      union += kept | truth[y * width + x];
+    }
+  }
+  return union ? inner / union : 1;
+}
+
 function layersState(model, spec, index) {
   const fields = {};
   spec.controls.forEach((c, i) => {
@@ -47,14 +95,24 @@ function layersState(model, spec, index) {
   let at = 0;
   for (let i = 0; i < spec.choosing; i++) at = at * spec.controls[i].texts.length + index[i];
   const scene = spec.scenes[at];
+  let cells = null; // comes first
   const layers = scene.layers.map((layer) => {
-    const values = floats(model.get("arrays")[layer.array]);
+    const buffer = model.get("arrays")[layer.array];
+    if (layer.kind === "truth") {
+      const truth = bits(buffer, layer.shape[0] * layer.shape[1]);
+      fields.iou = { number: overlap(cells.mask, cells.shape, truth, layer.shape), text: null };
+      return { ...layer, truth };
+    }
+    const values = floats(buffer);
     if (layer.kind === "cells") {
-      const mask = keptCells(values, layer, spec.controls[layer.by].numbers[index[layer.by]]);
+      const passing = keptCells(values, layer, spec.controls[layer.by].numbers[index[layer.by]]);
+      const largest = layer.component !== null && index[layer.component] === 0;
+      const mask = largest ? largestComponent(passing, layer.shape) : passing;
       const kept = mask.reduce((sum, cell) => sum + cell, 0);
       const counts = { kept, cells: mask.length, percent: (100 * kept) / mask.length, mean: layer.mean };
       for (const [name, number] of Object.entries(counts)) fields[name] = { number, text: String(number) };
-      return { ...layer, values, mask };
+      cells = { ...layer, values, mask };
+      return cells;
     }
     const wanted = layer.by === null ? layer.count : spec.controls[layer.by].numbers[index[layer.by]];
     const count = Math.min(wanted, layer.count);
@@ -121,6 +179,32 @@ function drawCells(context, width, height, layer, unit) {
   }
 }
 
+function drawTruth(context, width, height, layer, unit) {
+  const [rows, columns] = layer.shape;
+  const inside = (row, column) =>
+    row >= 0 && column >= 0 && row < rows && column < columns && layer.truth[row * columns + column] === 1;
+  const edges = new Path2D();
+  for (let row = 0; row <= rows; row++) {
+    for (let column = 0; column <= columns; column++) {
+      const [x, y] = [(column * width) / columns, (row * height) / rows];
+      if (inside(row, column) !== inside(row, column - 1)) {
+        edges.moveTo(x, y);
+        edges.lineTo(x, y + height / rows);
+      }
+      if (inside(row, column) !== inside(row - 1, column)) {
+        edges.moveTo(x, y);
+        edges.lineTo(x + width / columns, y);
+      }
+    }
+  }
+  context.lineCap = "square";
+  for (const [style, thickness] of [["#000", 3], [TRUTH, 1.5]]) {
+    context.strokeStyle = style;
+    context.lineWidth = thickness * unit;
+    context.stroke(edges);
+  }
+}
+
 function drawPoints(context, width, height, layer, unit) {
   const [rows, columns] = layer.shape;
   for (let i = 0; i < layer.count; i++) {
@@ -144,7 +228,8 @@ function draw(canvas, layers) {
   canvas.width = width; // also clears it
   canvas.height = height;
   const context = canvas.getContext("2d");
-  for (const layer of layers) (layer.kind === "cells" ? drawCells : drawPoints)(context, width, height, layer, unit);
+  const drawn = { cells: drawCells, truth: drawTruth, points: drawPoints };
+  for (const layer of layers) drawn[layer.kind](context, width, height, layer, unit);
 }
 
 // ---- the page

@@ -9,7 +9,7 @@ What the page needs lies in five synchronised traits, and nothing of it is code:
 
 * ``spec``: what there is (sliders, texts, and for each setting what to show), plain JSON;
 * ``images``: encoded pictures, ``{mime, width, height, show, data}``; the rendered book has ``url`` for ``data``;
-* ``arrays``: little-endian float32 buffers;
+* ``arrays``: little-endian float32 buffers, and masks, eight pixels a byte;
 * ``index``: where each slider stands; the only one that the page changes;
 * ``current``: the picture that the kernel made last, where it was not among the ready ones.
 
@@ -41,9 +41,11 @@ from PIL import Image
 
 from ask_lib.checks import check_choice, check_range
 from ask_lib.errors import ChoiceError, RangeError, ShapeError
-from ask_lib.methods.descriptors import above_mean
+from ask_lib.methods.descriptors import above_mean, resize_mask, row_means_numpy
+from ask_lib.methods.scda import largest_component
 
 RULES = ("above mean", "above", "below")
+COMPONENTS = ("largest component", "all of them")
 FORMATS = ("png", "webp", "jpeg")
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}:]+)(?::\.([0-9])f)?\}")
 _HERE = Path(__file__).parent
@@ -218,15 +220,21 @@ class _Cells:
     rule: str
     mean: float
 
-    def mask(self, threshold: float) -> npt.NDArray[np.bool_]:
+    def mask(self, threshold: float, largest: bool = False) -> npt.NDArray[np.bool_]:
         """The cells that are kept, ``(h, w)``."""
+        kept = self._passing(threshold)
+        if largest:
+            kept = np.asarray(largest_component(torch.from_numpy(kept)[None])[0].numpy(), dtype=bool)
+        return kept
+
+    def _passing(self, threshold: float) -> npt.NDArray[np.bool_]:
         if self.rule == "above mean":
             return np.asarray(above_mean(torch.from_numpy(self.map)[None], threshold)[0].numpy(), dtype=bool)
         wide = self.map.astype(np.float64)  # NumPy would round the threshold to float32 else
         return wide > threshold if self.rule == "above" else wide < threshold
 
-    def fields(self, threshold: float) -> dict[str, float]:
-        kept = int(self.mask(threshold).sum())
+    def fields(self, mask: npt.NDArray[np.bool_]) -> dict[str, float]:
+        kept = int(mask.sum())
         return {"kept": kept, "cells": self.map.size, "percent": 100 * kept / self.map.size, "mean": self.mean}
 
 
@@ -237,6 +245,16 @@ class _Scene:
     image: int
     cells: _Cells
     points: npt.NDArray[np.float32] | None  # (K, 2), (x, y), best first
+    truth: npt.NDArray[np.bool_] | None = None  # (H, W)
+
+    def iou(self, mask: npt.NDArray[np.bool_]) -> float:
+        """Overlap of the kept cells with the true mask: intersection over union, pixel by pixel."""
+        if self.truth is None:
+            raise ShapeError("truth: expected a mask to compare with, got None.")
+        height, width = self.truth.shape
+        grown = resize_mask(torch.from_numpy(mask)[None], (height, width))[0].numpy()
+        union = int((grown | self.truth).sum())
+        return int((grown & self.truth).sum()) / union if union else 1.0
 
 
 @dataclass
@@ -259,13 +277,16 @@ class _Layers:
         scene = self.scene(index)
         values = {c.name: c.values[at] for c, at in zip(self.controls, index, strict=True)}
         fields: Fields = {c.name: c.field(at) for c, at in zip(self.controls, index, strict=True)}
-        numbers = scene.cells.fields(values["threshold"])
+        mask = scene.cells.mask(values["threshold"], values.get("component") == COMPONENTS[0])
+        numbers = scene.cells.fields(mask)
+        if scene.truth is not None:
+            numbers["iou"] = scene.iou(mask)
         if scene.points is not None:
             numbers["points"] = min(values.get("top", len(scene.points)), len(scene.points))
         for name, number in numbers.items():
             fields[name] = (float(number), str(number) if isinstance(number, int) else None)
         texts = {"alt": fill(self.alt, fields), "readout": fill(self.readout, fields)}
-        return {"values": values, **numbers, **texts, "mask": scene.cells.mask(values["threshold"])}
+        return {"values": values, **numbers, **texts, "mask": mask}
 
     def spec(self) -> tuple[dict[str, Any], list[bytes]]:
         """The page's description, and the arrays that it names by number."""
@@ -284,9 +305,13 @@ class _Layers:
                 "rule": cells.rule,
                 "mean": cells.mean,
                 "by": names.index("threshold"),
+                "component": names.index("component") if "component" in names else None,
             }
         ]
         arrays.append(cells.map.astype("<f4").tobytes())
+        if scene.truth is not None:
+            layers.append({"kind": "truth", "array": len(arrays), "shape": list(scene.truth.shape)})
+            arrays.append(np.packbits(scene.truth).tobytes())
         if scene.points is not None:
             by = names.index("top") if "top" in names else None
             layers.append(
@@ -406,6 +431,8 @@ class Explorer(anywidget.AnyWidget):
         keypoints: Mapping[str, Any] | npt.ArrayLike | None = None,
         scores: Mapping[str, Any] | npt.ArrayLike | None = None,
         top: Sequence[int] | None = None,
+        truth: Mapping[str, Any] | npt.ArrayLike | None = None,
+        component: bool = False,
         width: int = 480,
         fmt: str = "webp",
     ) -> Explorer:
@@ -418,7 +445,8 @@ class Explorer(anywidget.AnyWidget):
             maps: For each picture's name a map ``(h, w)``, or maps by layer's name (the same layers for all). A map
                 covers the whole picture, its first cell the upper left corner. Held as float32.
             alt: Template of the text for those who don't see the picture: ``{picture}``, ``{layer}``, ``{kept}``,
-                ``{cells}``, ``{percent:.1f}``, ``{mean:.3f}``, ``{threshold}``, and with keypoints ``{points}``.
+                ``{cells}``, ``{percent:.1f}``, ``{mean:.3f}``, ``{threshold}``, with keypoints ``{points}``, with a
+                truth ``{iou:.2f}``, with components ``{component}``.
             readout: Template of the line below the picture.
             label: The slider's label.
             low: Smallest threshold.
@@ -432,13 +460,18 @@ class Explorer(anywidget.AnyWidget):
                 are the cells' centres.
             scores: ``(K,)`` in the same arrangement: the best are drawn first.
             top: Numbers of keypoints for a further slider, named ``top``; it begins at the last.
+            truth: For each picture's name the true mask, bool ``(H, W)``, which covers the whole picture. The page
+                outlines it, and says how well the kept cells overlap it (as `ask_lib.evaluate.localisation.mask_iou`
+                of the kept cells in the mask's size).
+            component: Add a select, named ``component``: of the cells that pass, keep the largest component (SCDA's
+                choice, and the first one offered) or all.
             width: The picture's width in the page, in CSS pixels; it is sent with at most twice as many.
             fmt: How pictures are encoded.
 
         Raises:
             ChoiceError: If pictures and maps have different names, or a template or the rule is unknown.
             RangeError: If a map is not finite, or the slider's numbers make no range.
-            ShapeError: If a picture or a map has another shape.
+            ShapeError: If a picture, a map or a true mask has another shape.
         """
         check_choice("rule", rule, RULES)
         check_choice("fmt", fmt, FORMATS)
@@ -447,12 +480,14 @@ class Explorer(anywidget.AnyWidget):
         layers = list(next(iter(by_layer.values())))
         points = None if keypoints is None else _by_layer("keypoints", keypoints, named, layers)
         weights = None if scores is None else _by_layer("scores", scores, named, layers)
+        truths = None if truth is None else _by_layer("truth", truth, named, [""])
         images = [_picture_image(name, picture, width, fmt) for name, picture in named.items()]
         scenes = [
             _Scene(
                 at,
                 _cells(f"maps[{name!r}]", by_layer[name][layer], rule),
                 None if points is None else _best_first(points[name][layer], weights and weights[name][layer]),
+                None if truths is None else _truth(f"truth[{name!r}]", truths[name][""]),
             )
             for at, name in enumerate(named)
             for layer in layers
@@ -464,6 +499,8 @@ class Explorer(anywidget.AnyWidget):
             choosing.append(Control("layer", "Layer", tuple(layers)))
         suffix = (" × mean" if rule == "above mean" else "") if unit is None else unit
         controls = [*choosing, _slider("threshold", label, low, high, step, suffix)]
+        if component:
+            controls.append(Control("component", "Keep", COMPONENTS))
         if top is not None:
             controls.append(Control("top", "Keypoints", tuple(top)))
         form = _Layers(controls, scenes, len(choosing), alt, readout)
@@ -495,7 +532,7 @@ class Explorer(anywidget.AnyWidget):
 
         Returns:
             ``values``, ``alt`` and ``readout``; `Explorer.threshold` also gives ``kept``, ``cells``, ``percent``,
-            ``mean``, ``mask`` (bool, ``(h, w)``) and, with keypoints, ``points``.
+            ``mean``, ``mask`` (bool, ``(h, w)``), with keypoints ``points``, and with a truth ``iou``.
 
         Raises:
             ChoiceError: If a name or a value does not exist.
@@ -577,6 +614,8 @@ def _by_layer(what: str, given: Any, names: Iterable[str], layers: Sequence[str]
     nested = {name: dict(one) if isinstance(one, Mapping) else {"": one} for name, one in by_name.items()}
     wanted = list(layers) or list(next(iter(nested.values())))
     for name, one in nested.items():
+        if wanted == [""] and list(one) != wanted:
+            raise ChoiceError(f"{what}[{name!r}]: expected one for the picture, got one for each of {', '.join(one)}.")
         if sorted(one) != sorted(wanted):
             raise ChoiceError(f"{what}[{name!r}]: expected the layers {wanted}, got {list(one)}.")
     return nested
@@ -589,9 +628,15 @@ def _cells(name: str, given: Any, rule: str) -> _Cells:
     kept = np.ascontiguousarray(held, dtype=np.float32)
     if not np.isfinite(kept).all():
         raise RangeError(f"{name}: expected finite numbers, got {int((~np.isfinite(kept)).sum())} that are not.")
-    # The very mean that `above_mean` compares with: summed in another order it could differ in the last bit.
-    mean = torch.from_numpy(kept)[None].double().mean(dim=(1, 2))
-    return _Cells(kept, rule, float(mean[0]))
+    mean = row_means_numpy(kept.reshape(1, -1).astype(np.float64))
+    return _Cells(kept, rule, float(mean[0, 0]))
+
+
+def _truth(name: str, given: Any) -> npt.NDArray[np.bool_]:
+    held = given.detach().cpu().numpy() if isinstance(given, torch.Tensor) else np.asarray(given)
+    if held.ndim != 2 or 0 in held.shape or held.dtype != np.bool_:
+        raise ShapeError(f"{name}: expected bool (H, W), got {held.dtype} {tuple(held.shape)}.")
+    return held
 
 
 def _best_first(points: Any, scores: Any) -> npt.NDArray[np.float32]:

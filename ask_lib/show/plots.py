@@ -145,6 +145,42 @@ def bars(axes: Axes, names: Sequence[str], values: Sequence[float], *, label: st
     return axes
 
 
+def intervals(
+    axes: Axes,
+    names: Sequence[str],
+    means: Sequence[float],
+    lows: Sequence[float],
+    highs: Sequence[float],
+    *,
+    label: str,
+    title: str = "",
+    marked: Sequence[str] = (),
+) -> Axes:
+    """A dot and a bar for each name, the first name on top.
+
+    Args:
+        axes: Where.
+        names: One for each row.
+        means: The dots.
+        lows: Where the bars begin.
+        highs: Where they end.
+        label: What the axis means.
+        title: Its title.
+        marked: Names whose dots are orange squares, so that they can be found without colour too.
+    """
+    for row, (name, mean, low, high) in enumerate(zip(names, means, lows, highs, strict=True)):
+        axes.plot([low, high], [row, row], color=BLUE, lw=2, solid_capstyle="butt", zorder=2)
+        colour, shape = (ORANGE, "s") if name in marked else (BLUE, "o")
+        axes.plot([mean], [row], shape, color=colour, mec="black", mew=0.8, ms=7, zorder=3)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(axis="x", color="#DDDDDD", lw=0.8)
+    axes.set_axisbelow(True)
+    axes.set_xlabel(label)
+    axes.set_title(title)
+    return axes
+
+
 def dots(axes: Axes, names: Sequence[str], values: np.ndarray, *, label: str, title: str = "") -> Axes:
     """A row of dots for each name: the first filled, the others open, so that they differ without colour too.
 

@@ -1,0 +1,31 @@
+"""Runs a chapter as a reader would, with parameters of one's own."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from ask_lib.show.record import Value, recorded_values
+from tools.execute import execute
+from tools.project import ROOT, read_json
+
+
+class Runner(Protocol):
+    """Runs one chapter at the smoke profile."""
+
+    def __call__(self, folder: Path, **parameters: object) -> tuple[dict[str, Value], str]:
+        """Its recorded values and its printed text; the run lies in ``folder/out``."""
+
+
+def runner(name: str) -> Runner:
+    """The runner of ``notebooks/NAME.ipynb``."""
+    return partial(_run, ROOT / "notebooks" / f"{name}.ipynb")
+
+
+def _run(source: Path, folder: Path, **parameters: object) -> tuple[dict[str, Value], str]:
+    target = folder / "out" / source.name
+    execute(source, target, "smoke", parameters)
+    notebook = read_json(target)
+    texts = ["".join(o.get("text", "")) for cell in notebook["cells"] for o in cell.get("outputs", [])]
+    return dict(recorded_values(notebook)), "\n".join(texts)
