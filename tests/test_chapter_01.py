@@ -128,6 +128,10 @@ def recorded_names() -> list[str]:
     return list(read_json(RESULTS / "scda_objects.json")["values"])
 
 
+def flower_splits(size: str, row: str) -> list[float]:
+    return list(read_json(RESULTS / "scda_flowers17.json")["runs"][size][row]["top1"])
+
+
 def flowers(name: str) -> float:
     return float(read_json(RESULTS / "scda_flowers17.json")["values"][name])
 
@@ -192,7 +196,7 @@ CLAIMS: dict[str, Callable[[], bool]] = {
     "alpha of one classifies a little worse": lambda: objects("open_svm_alpha high") < 0,
     "the other open points lie within chance": lambda: all(
         objects(f"open_{name} low") <= 0 <= objects(f"open_{name} high")
-        for name in ("four", "raw", "whole", "second_step", "bilinear", "earlier", "usual", "vlad")
+        for name in ("four", "raw", "whole", "second_step", "bilinear", "earlier", "usual", "vlad", "own_piece")
     ),
     "flowers: it loses on the square, within chance": lambda: (
         flowers("crop224 SCDA gain mean") < 0 < flowers("crop224 SCDA gain high")
@@ -203,6 +207,32 @@ CLAIMS: dict[str, Callable[[], bool]] = {
     ),
     "flowers: it wins on large pictures": lambda: flowers("area384 SCDA gain low") > 0,
     "flowers: the threshold is not to blame": lambda: flowers("crop224 SCDA, all above gain low") > 0,
+    "flowers: on the square the largest piece costs": lambda: flowers("crop224 the largest piece high") < 0,
+    "flowers: as they come, too": lambda: flowers("own the largest piece high") < 0,
+    "flowers: on the other two sizes it is within chance": lambda: all(
+        flowers(f"{size} the largest piece low") < 0 < flowers(f"{size} the largest piece high")
+        for size in ("area224", "area384")
+    ),
+    "flowers: between, SCDA's gain is within chance": lambda: all(
+        flowers(f"{size} SCDA gain low") < 0 < flowers(f"{size} SCDA gain high") for size in ("area224", "own")
+    ),
+    "flowers: the shown split is the worst of five": lambda: (
+        int(np.argmin(np.subtract(*(flower_splits("crop224", row) for row in ("SCDA", "avg&max"))))) == 0
+    ),
+    "flowers: the second layer changes little": lambda: all(
+        abs(flowers(f"{size} the second layer mean")) < 1.2 for size in ("crop224", "own")
+    ),
+    "flowers: the mirror is within chance at 224": lambda: all(
+        flowers(f"{size} the mirror low") < 0 < flowers(f"{size} the mirror high") for size in ("crop224", "area224")
+    ),
+    "flowers: it helps as they come": lambda: flowers("own the mirror low") > 0,
+    "flowers: with 64 axes the loss is smaller": lambda: (
+        sum(
+            flowers(f"area384 {row}, whitened 64 top1") > flowers(f"area384 {row}, whitened 256 top1")
+            for row in FLOWER_ROWS
+        )
+        >= len(FLOWER_ROWS) - 2
+    ),
     "flowers: what is thrown away costs": lambda: (
         flowers("crop224 gain of several") < -1 < flowers("crop224 gain of one piece")
     ),

@@ -414,7 +414,8 @@ def test_cuda_equals_the_cpu_in_every_precision(dtype: torch.dtype, tolerance: f
     there = scda(features.cuda(), mask.cuda())
     assert there.dtype == dtype
     torch.testing.assert_close(there.cpu(), scda(features, mask), rtol=0, atol=tolerance)
-    assert (selection_mask(features.cuda()).cpu() != mask).double().mean() < 0.01  # a cell at the very mean may fall
+    above, here = mean_mask(features.cuda()).cpu(), mean_mask(features)
+    assert here.any() and (above != here).double().mean() < 0.01  # a cell at the very mean may fall on either side
 
 
 @pytest.mark.gpu

@@ -14,7 +14,7 @@ from tools.project import read_json
 from tools.results import RESULTS
 
 SOURCE = RESULTS / "scda_flowers17_masks.json"
-GROUPS = {"lost": "Pool5 right, SCDA wrong", "won": "SCDA right, Pool5 wrong"}
+GROUPS = {"lost": "all cells right, SCDA wrong", "won": "SCDA right, all cells wrong"}
 BELOW, DROPPED, KEPT = ".+#"
 FLOWERS = {"c1": "daffodil", "c2": "snowdrop", "c3": "lily of the valley", "c4": "bluebell", "c5": "crocus"}
 

@@ -99,4 +99,7 @@ def result_text(address: str) -> tuple[str, str]:
         near = ", ".join(difflib.get_close_matches(key, values, n=3)) or f"none of its {len(values)} values"
         raise ToolError(f"results/{name}.json has no value {key!r}; near it: {near}")
     source = f"results/{name}.json, commit {run['commit']}, {run['environment']['device']}"
-    return format(values[key], spec), source
+    text = format(values[key], spec)
+    if re.fullmatch(r"-0(\.0+)?%?", text):  # a reader takes minus nothing for a slip
+        text = text.replace("-", "+" if spec.startswith("+") else "")
+    return text, source
