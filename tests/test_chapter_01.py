@@ -107,6 +107,7 @@ WITHIN = {
     **dict.fromkeys(["top1_scda", "top1_scda_flip_plus", "top1_avg", "box_scda", "box_above", "box_average"], True),
     **dict.fromkeys(["top1_max", "top1_avg_max", "top1_avg_max_flip", "top1_gem", "top1_max_selected"], False),
     "top1_r_mac": True,
+    "under_middle": False,
     **{f"svm_frozen_{row}": True for row in ("avg", "avg_max", "scda", "scda_flip_plus")},
 }
 
@@ -174,6 +175,10 @@ CLAIMS: dict[str, Callable[[], bool]] = {
         {*sorted((n for n in recorded_names() if re.fullmatch(r"top1_\w+", n)), key=objects)[-2:]}
         == {"top1_spoc_with_cen", "top1_spoc_with_cen_whitened"}
     ),
+    "this page's draw favours all cells more than any other": lambda: (
+        expected_of("book")["01_scda"]["gain_mask"]["value"]
+        < min(run["gain_mask"] for run in read_json(RESULTS / "scda_objects.json")["runs"].values())
+    ),
     "SPoC as it is leads by no more than chance": lambda: (
         paired("top1_spoc_with_cen", "top1_scda_flip_plus")[0] < 0 < objects("top1_spoc_with_cen")
     ),
@@ -216,7 +221,10 @@ CLAIMS: dict[str, Callable[[], bool]] = {
     "flowers: between, SCDA's gain is within chance": lambda: all(
         flowers(f"{size} SCDA gain low") < 0 < flowers(f"{size} SCDA gain high") for size in ("area224", "own")
     ),
-    "flowers: the shown split is the worst of five": lambda: (
+    "flowers: all pieces are ahead of all cells at each size": lambda: all(
+        flowers(f"{size} SCDA, all above gain low") > 0 for size in ("crop224", "area224", "own", "area384")
+    ),
+    "flowers: in the shown split SCDA falls furthest behind": lambda: (
         int(np.argmin(np.subtract(*(flower_splits("crop224", row) for row in ("SCDA", "avg&max"))))) == 0
     ),
     "flowers: the second layer changes little": lambda: all(
