@@ -34,3 +34,7 @@ class DataNotFoundError(AskError, FileNotFoundError):
 
 class DownloadError(AskError, OSError):
     """A file could not be fetched, or is not the file that was meant."""
+
+
+class ResultError(AskError, ValueError):
+    """A file of recorded numbers is damaged, of another kind, or would hold what is no number."""

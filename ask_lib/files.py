@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ask_lib.errors import AskError
+
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -44,6 +46,34 @@ def write_json(path: Path, content: Any) -> None:
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with atomic_path(path) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def read_object(path: Path, what: str, error: type[AskError]) -> dict[str, Any]:
+    """A JSON file that holds an object; whatever is wrong with it becomes one error that says so.
+
+    Args:
+        path: The file.
+        what: What it should be, for the message: ``"a recorded run"``.
+        error: What to raise.
+
+    Raises:
+        AskError: The given kind, if the file is missing, unreadable, damaged, too deep, holds NaN, or no object.
+    """
+    try:
+        content = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+    except FileNotFoundError as cause:
+        raise error(f"{path}: expected {what}, there is no such file.") from cause
+    except (OSError, ValueError, RecursionError) as cause:  # damaged JSON, UTF-8 or nesting
+        reason = "nested too deep" if isinstance(cause, RecursionError) else str(cause)
+        raise error(f"{path}: expected {what}, and cannot read it ({reason}). Move it away to start anew.") from cause
+    if not isinstance(content, dict):
+        found = type(content).__name__
+        raise error(f"{path}: expected {what} (a JSON object), it holds a {found}. Move it away to start anew.")
+    return content
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def remove_parts(folder: Path, older_than: float = 0.0) -> None:

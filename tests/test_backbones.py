@@ -14,8 +14,8 @@ from ask_lib.data.transforms import batch
 from ask_lib.errors import ChoiceError, LayerNotFoundError, WeightsError
 from ask_lib.models import backbones, weights
 from ask_lib.models.backbones import RECIPES, Recipe, backbone_names, load_backbone
-from ask_lib.models.embedded import save_safetensors
 from ask_lib.models.features import FeatureTap, layers_of
+from ask_lib.models.small import save_safetensors
 from tests.realdata import realdata
 
 

@@ -130,7 +130,7 @@ def recorded_names() -> list[str]:
 
 
 def flower_splits(size: str, row: str) -> list[float]:
-    return list(read_json(RESULTS / "scda_flowers17.json")["runs"][size][row]["top1"])
+    return list(read_json(RESULTS / "scda_flowers17.json")["details"]["runs"][size][row]["top1"])
 
 
 def flowers(name: str) -> float:
@@ -139,7 +139,7 @@ def flowers(name: str) -> float:
 
 def paired(after: str, before: str) -> tuple[float, float]:
     """Student's interval of the mean difference of two rows of the same run, over the ten runs."""
-    runs = read_json(RESULTS / "scda_objects.json")["runs"].values()
+    runs = read_json(RESULTS / "scda_objects.json")["details"]["runs"].values()
     gains = np.array([run[after] - run[before] for run in runs])
     reach = float(student.ppf(0.975, len(gains) - 1)) * gains.std(ddof=1) / len(gains) ** 0.5
     return float(gains.mean() - reach), float(gains.mean() + reach)
@@ -177,7 +177,7 @@ CLAIMS: dict[str, Callable[[], bool]] = {
     ),
     "this page's draw favours all cells more than any other": lambda: (
         expected_of("book")["01_scda"]["gain_mask"]["value"]
-        < min(run["gain_mask"] for run in read_json(RESULTS / "scda_objects.json")["runs"].values())
+        < min(run["gain_mask"] for run in read_json(RESULTS / "scda_objects.json")["details"]["runs"].values())
     ),
     "SPoC as it is leads by no more than chance": lambda: (
         paired("top1_spoc_with_cen", "top1_scda_flip_plus")[0] < 0 < objects("top1_spoc_with_cen")
@@ -273,8 +273,8 @@ def test_a_recorded_run_says_all_that_is_needed_to_repeat_it(name: str):
 
 def test_the_recorded_objects_are_other_draws_than_the_pages():
     run = read_json(RESULTS / "scda_objects.json")
-    assert 0 not in run["seeds"] and set(run["runs"]) == {str(seed) for seed in run["seeds"]}
-    assert run["parameters"]["PROFILE"] == "book" and run["parameters"]["IMAGES"] == ""
+    assert 0 not in run["seeds"] and set(run["details"]["runs"]) == {str(seed) for seed in run["seeds"]}
+    assert run["settings"]["PROFILE"] == "book" and run["settings"]["IMAGES"] == ""
 
 
 # Where the part that is judged on may be named: its drawing, its encoding, the tables, figures and controls made of it,

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from ask_lib.data import objects, rooms
-from ask_lib.data.embedded.probes import flat
+from ask_scenes import objects, rooms
 from tools.project import ROOT, read_json
 
 CHANCE = 10.0
@@ -20,9 +19,9 @@ def probes() -> dict[str, Any]:
 
 
 def test_the_record_is_whole_and_of_these_rooms(probes: dict[str, Any]):
-    assert probes["complete"] and probes["data_version"] == rooms.VERSION and probes["split"] == "val"
-    assert len(probes["settings"]["seeds"]) == 3 and "dirty" not in probes["commit"]
-    assert all(len(entry["values"]) == 3 for entry in probes["numbers"].values())
+    assert probes["complete"] and probes["data"] == {"rooms": rooms.VERSION} and probes["settings"]["split"] == "val"
+    assert len(probes["seeds"]) == 3 and "dirty" not in probes["commit"]
+    assert all(len(entry["values"]) == 3 for entry in probes["details"].values())
 
 
 def test_colour_and_size_alone_say_little(probes: dict[str, Any]):
@@ -38,7 +37,7 @@ def test_the_key_objects_make_the_class(probes: dict[str, Any]):
 
 
 def test_colour_and_depth_each_carry_something_and_both_carry_more(probes: dict[str, Any]):
-    numbers = probes["numbers"]
+    numbers = probes["details"]
     for name in ("rgb", "depth"):
         assert all(3 * CHANCE < value < 90 for value in numbers[name]["values"])
         better = [both > one for both, one in zip(numbers["rgb+depth"]["values"], numbers[name]["values"], strict=True)]
@@ -47,7 +46,7 @@ def test_colour_and_depth_each_carry_something_and_both_carry_more(probes: dict[
 
 def test_the_objects_record_is_of_these_objects():
     record = read_json(ROOT / "results" / "objects_probes.json")
-    assert record.get("complete", True) and record["data_version"] == objects.VERSION
-    values = flat(record["numbers"])
+    assert record["complete"] and record["data"] == {"objects": objects.VERSION}
+    values = record["values"]
     assert values["colour_histogram_frame"] < 2 * values["chance"] and values["network_mean"] > 10 * values["chance"]
     assert values["network_object_removed_mean"] < 2 * values["chance"]

@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 import torch
 
-from ask_lib.data.embedded import shards
-from ask_lib.data.objects import (
+from ask_lib.data.objects import Objects
+from ask_lib.errors import ChoiceError, RangeError, ShapeError
+from ask_scenes import shards
+from ask_scenes.objects import (
     CLASSES,
     FAMILIES,
     FAMILY_OF,
@@ -27,19 +29,17 @@ from ask_lib.data.objects import (
     TRAIN_CLASSES,
     ObjectFrame,
     ObjectOptions,
-    Objects,
     layout_of,
     render_batch,
     render_object,
 )
-from ask_lib.data.objects.classes import CHOICES, make
-from ask_lib.data.objects.look import Look
-from ask_lib.data.objects.options import box_of
-from ask_lib.data.objects.probes import box_features, colour_histogram, object_histogram, silhouette
-from ask_lib.data.objects.sheet import contact_sheet
-from ask_lib.data.rooms.draws import Draws
-from ask_lib.data.rooms.furniture.design import bounds_of
-from ask_lib.errors import ChoiceError, RangeError, ShapeError
+from ask_scenes.objects.classes import CHOICES, make
+from ask_scenes.objects.look import Look
+from ask_scenes.objects.options import box_of
+from ask_scenes.objects.sheet import contact_sheet
+from ask_scenes.rooms.draws import Draws
+from ask_scenes.rooms.furniture.design import bounds_of
+from experiments.objects_probes import box_features, colour_histogram, object_histogram, silhouette
 
 SMALL = ObjectOptions(size=(48, 64))
 TINY = ObjectOptions(size=(24, 32))
@@ -274,7 +274,7 @@ def test_data_set_shapes_and_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert data.mask.dtype == torch.bool and data.box.shape == (8, 4)
     assert data.label.tolist() == [CLASSES.index(name) for name in JUDGE_CLASSES[:8]]
     assert data.classes == CHOICES["judge"] and data[3]["family"] == data.family[3]
-    monkeypatch.setattr("ask_lib.data.embedded.drawing.draw_shard", None)  # nothing is drawn again
+    monkeypatch.setattr("ask_scenes.drawing.draw_shard", None)  # nothing is drawn again
     again = Objects("val", 8, options=TINY, root=tmp_path, progress=False)
     assert torch.equal(data.rgb, again.rgb) and torch.equal(data.box, again.box)
 
@@ -289,8 +289,9 @@ def test_a_broken_shard_is_drawn_again(tmp_path: Path) -> None:
 
 SCRIPT = """
 import sys
-from ask_lib.data.objects import ObjectOptions, Objects, dataset
-dataset.SHARD = 4
+from ask_lib.data.objects import Objects
+from ask_scenes.objects import ObjectOptions, split
+split.SHARD = 4
 Objects("train", 16, options=ObjectOptions(size=(24, 32)), root=sys.argv[1], progress=False)
 """
 
@@ -309,7 +310,7 @@ def test_a_killed_run_leaves_the_cache_whole(tmp_path: Path, monkeypatch: pytest
     done = list(tmp_path.rglob("*.shard"))
     assert 1 <= len(done) <= 4 and all(shards.load(shard) is not None for shard in done)
     stamps = {shard: shard.stat().st_mtime_ns for shard in done}
-    monkeypatch.setattr("ask_lib.data.objects.dataset.SHARD", 4)
+    monkeypatch.setattr("ask_scenes.objects.split.SHARD", 4)
     finished = Objects("train", 16, options=TINY, root=tmp_path, progress=False)
     assert all(shard.stat().st_mtime_ns == stamp for shard, stamp in stamps.items())  # finished shards are kept
     whole = Objects("train", 16, options=TINY, root=tmp_path / "other", progress=False)

@@ -80,8 +80,8 @@ def test_a_recorded_run_over_seeds_goes_on_where_it_stopped(tmp_path: Path, monk
     assert (tmp_path / "recorded" / "over-seed2.ipynb").stat().st_mtime_ns == first
     kept = json.loads((tmp_path / "over.json").read_text())
     assert kept["values"]["score"] == 4.5 and kept["values"]["score std"] == pytest.approx(1.5 * 2**0.5)
-    assert kept["seeds"] == [2, 4] and kept["runs"] == {"2": {"score": 3.0}, "4": {"score": 6.0}}
-    assert "--seeds 2 4" in kept["command"] and "SEED" not in kept["parameters"]
+    assert kept["seeds"] == [2, 4] and kept["details"]["runs"] == {"2": {"score": 3.0}, "4": {"score": 6.0}}
+    assert "--seeds 2 4" in kept["command"] and "SEED" not in kept["settings"]
     with pytest.raises(ToolError):
         execute.record_run("over", [], "smoke", {}, [])
 

@@ -13,13 +13,13 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from tools import record_scda, results
+from experiments import scda as record_scda
+from experiments.scda import VARIANTS, first_of_each_class, mean_gain, network_size, shown, values_of
 from tools.project import read_json
-from tools.record_scda import VARIANTS, first_of_each_class, mean_gain, network_size, shown, values_of
 from tools.recorded_masks import DROPPED, FLOWERS, GROUPS, KEPT, SOURCE, cells_of, draw_masks
 from tools.results import RESULTS
 
-PICTURES = [(group, one) for group, pictures in read_json(SOURCE)["pictures"].items() for one in pictures]
+PICTURES = [(group, one) for group, pictures in read_json(SOURCE)["details"]["pictures"].items() for one in pictures]
 NAMES = [f"{group} {one['file']}" for group, one in PICTURES]
 
 
@@ -135,13 +135,13 @@ class Run:
     def __init__(self, root: Path, patch: pytest.MonkeyPatch):
         self.root, self.made = root, []
         draw(root / "flowers")
-        for name in ("ask_lib/part.py", "ask_lib/notes.json", "tools/record_scda.py", "tools/other.py"):
+        for name in ("ask_lib/part.py", "ask_lib/notes.json", "experiments/scda.py", "tools/other.py"):
             (root / name).parent.mkdir(exist_ok=True)
             (root / name).write_text("one")
         backbone = SimpleNamespace(name="net", weights="file w.pt (sha256 0)", default_layers=("low", "high"))
         patch.setattr(record_scda, "ROOT", root, raising=False)
         patch.setattr(record_scda, "KEPT", root / "kept")
-        patch.setattr(results, "RESULTS", root)
+        patch.setattr(record_scda, "RESULTS", root)
         patch.setattr(record_scda, "load_backbone", lambda *args: backbone)
         patch.setattr(record_scda, "looked_at", fake_maps)
         patch.setattr(record_scda, "score_variant", lambda *args: self.made.append(args[2]) or fake_part(*args))
@@ -163,13 +163,13 @@ def test_kept_parts_are_taken_as_long_as_code_and_pictures_are_the_same(run: Run
     assert run.made == list(VARIANTS)
     for name in ("ask_lib/notes.json", "tools/other.py"):
         (run.root / name).write_text("two")
-    monkeypatch.setattr(results, "commit", lambda folder: "another")
+    monkeypatch.setattr("ask_lib.results.commit", lambda folder: "another")
     assert run("flowers17")["commit"] == "another" and run.made == []
     run("flowers17", "--seeds", "7")
     assert run.made == list(VARIANTS)
 
 
-@pytest.mark.parametrize("name", ["ask_lib/part.py", "tools/record_scda.py"])
+@pytest.mark.parametrize("name", ["ask_lib/part.py", "experiments/scda.py"])
 def test_other_code_makes_the_parts_anew(run: Run, name: str):
     run("flowers17")
     (run.root / name).write_text("two")
@@ -193,14 +193,14 @@ def test_other_pixels_make_the_parts_anew(run: Run):
 
 def test_seconds_are_no_value(run: Run):
     found = run("flowers17")
-    assert set(found["seconds"]) == set(VARIANTS)
+    assert set(found["details"]["seconds"]) == set(VARIANTS)
     assert not [name for name in found["values"] if "seconds" in name]
     assert found["values"]["own border"] == 30 and found["values"]["own the mirror high"] == 2
     assert "own seconds" not in values_of({"own": fake_part(None, None, "own", [0]) | {"seconds": 1.5}})
 
 
 def test_a_recorded_command_names_what_is_not_the_default(run: Run):
-    assert run("flowers17")["command"] == "python -m tools.record_scda flowers17 --images flowers"
+    assert run("flowers17")["command"] == "python -m experiments.scda flowers17 --images flowers"
     assert run("flowers17", "--seeds", "3", "4")["command"].endswith("flowers17 --images flowers --seeds 3 4")
     weights = run("masks", "--weights", "/mine/realdata/my weights/w.pt")["command"]
     assert weights.endswith("""masks --images flowers --weights "$ASK_REALDATA"/'my weights/w.pt'""")
@@ -212,7 +212,7 @@ def test_a_recorded_command_of_the_defaults_is_short(run: Run, monkeypatch: pyte
     (run.root / "flowers").rename(run.root / "realdata" / "flowers17")
     monkeypatch.setenv("ASK_REALDATA", str(run.root / "realdata"))
     found = run(name, "--images", str(run.root / "realdata" / "flowers17"), "--seeds", "0", "1", "2", "3", "4")
-    assert found["command"] == f"python -m tools.record_scda {name}"
+    assert found["command"] == f"python -m experiments.scda {name}"
 
 
 def test_masks_say_which_split_they_are_of(run: Run):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from ask_lib.errors import ResultError
+from ask_lib.results import new_result, read_result, write_result
 from tools import results
 from tools.project import ROOT, read_json
 
@@ -50,6 +51,52 @@ def test_a_page_shows_no_minus_zero(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float, spec: str, shown: str
 ):
     monkeypatch.setattr(results, "RESULTS", tmp_path)
-    about = {"commit": "0" * 40, "environment": {"device": "cpu"}, "values": {"gain": value}}
-    (tmp_path / "run.json").write_text(json.dumps(about))
+    write_result(tmp_path, new_result("run", command="", values={"gain": value}))
     assert results.result_text(f"run/gain:{spec}")[0] == shown
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+def test_each_recorded_run_has_the_one_schema(path: Path):
+    assert read_result(path)["name"] == path.stem
+
+
+WHOLE = {"name": "run", "command": "python -m x", "values": {"score": 1.5, "network": "a"}}
+
+
+def test_a_result_is_read_as_it_was_written(tmp_path: Path):
+    content = new_result(**WHOLE, seeds=[1, 2], data={"rooms": 1}, seconds=1.26)
+    assert read_result(write_result(tmp_path, content)) == content and content["seconds"] == 1.3
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "cannot read it"),
+        ('{"schema": 1', "cannot read it"),
+        ('{"values": NaN}', "NaN is no JSON number"),
+        ("[" * 100_000, "nested too deep"),
+        ("null", "it holds a NoneType"),
+        ("[]", "it holds a list"),
+        ("{}", "'schema' is missing"),
+        ("\x80", "cannot read it"),
+    ],
+)
+def test_a_damaged_result_is_one_error(tmp_path: Path, text: str, said: str):
+    path = tmp_path / "run.json"
+    path.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ResultError, match=re.escape(said)) as caught:
+        read_result(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("schema", 2), ("schema", True), ("name", "../x"), ("values", {"a": None}), ("values", {"a": float("nan")}),
+     ("values", {"a": [1]}), ("seeds", None), ("complete", 1), ("extra", 1)],
+)  # fmt: skip
+def test_what_does_not_fit_the_schema_is_refused(tmp_path: Path, key: str, value: object):
+    content = {**new_result(**WHOLE), key: value}
+    with pytest.raises(ResultError):
+        write_result(tmp_path, content)
+    assert list(tmp_path.iterdir()) == []

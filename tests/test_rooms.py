@@ -17,14 +17,15 @@ import numpy as np
 import pytest
 import torch
 
-from ask_lib.data.embedded import shards
-from ask_lib.data.rooms import (
+from ask_lib.data.rooms import Rooms
+from ask_lib.errors import ChoiceError, RangeError, ShapeError
+from ask_scenes import shards
+from ask_scenes.rooms import (
     CATEGORIES,
     LABELS,
     SPLITS,
     RoomFrame,
     RoomOptions,
-    Rooms,
     cache_folder,
     content_hash,
     render_batch,
@@ -32,17 +33,16 @@ from ask_lib.data.rooms import (
     scene_of,
     textures,
 )
-from ask_lib.data.rooms.builder import Camera
-from ask_lib.data.rooms.cast import Pinhole, cast
-from ask_lib.data.rooms.draws import Draws
-from ask_lib.data.rooms.frames import QUALITIES
-from ask_lib.data.rooms.layout import Scene
-from ask_lib.data.rooms.materials import TEXTURES, Material
-from ask_lib.data.rooms.pack import pack
-from ask_lib.data.rooms.parts import Part, ball, box, cushion, post, sheet
-from ask_lib.data.rooms.render import cameras, draw
-from ask_lib.data.rooms.sensor import sense_depth
-from ask_lib.errors import ChoiceError, RangeError, ShapeError
+from ask_scenes.rooms.builder import Camera
+from ask_scenes.rooms.cast import Pinhole, cast
+from ask_scenes.rooms.draws import Draws
+from ask_scenes.rooms.frames import QUALITIES
+from ask_scenes.rooms.layout import Scene
+from ask_scenes.rooms.materials import TEXTURES, Material
+from ask_scenes.rooms.pack import pack
+from ask_scenes.rooms.parts import Part, ball, box, cushion, post, sheet
+from ask_scenes.rooms.render import cameras, draw
+from ask_scenes.rooms.sensor import sense_depth
 
 CPU = torch.device("cpu")
 GREY = Material("plain", (0.5, 0.5, 0.5), (0.4, 0.4, 0.4))
@@ -388,7 +388,7 @@ def test_data_set_shapes_and_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert rooms.depth.shape == (20, 24, 32) and rooms.normal is not None and rooms.normal.shape == (20, 3, 24, 32)
     assert torch.bincount(rooms.label).tolist() == [2] * 10
     assert rooms[3]["label"] == 3 and len(rooms) == 20
-    monkeypatch.setattr("ask_lib.data.embedded.drawing.draw_shard", None)  # nothing is drawn again
+    monkeypatch.setattr("ask_scenes.drawing.draw_shard", None)  # nothing is drawn again
     again = Rooms("val", 20, options=replace(TINY, exact=True), root=tmp_path, progress=False)
     assert torch.equal(rooms.rgb, again.rgb) and torch.equal(rooms.depth, again.depth)
 
@@ -403,8 +403,9 @@ def test_a_broken_shard_is_drawn_again(tmp_path: Path) -> None:
 
 SCRIPT = """
 import sys
-from ask_lib.data.rooms import RoomOptions, Rooms, dataset
-dataset.SHARD = 4
+from ask_lib.data.rooms import Rooms
+from ask_scenes.rooms import RoomOptions, split
+split.SHARD = 4
 rooms = Rooms("train", 12, options=RoomOptions(size=(24, 32)), root=sys.argv[1], progress=False)
 print(int(rooms.rgb.long().sum()))
 """

@@ -1,4 +1,4 @@
-"""What the embedded data sets share: shards, their folders, and workers that end with their parent."""
+"""What the synthetic data sets share: shards, their folders, and workers that end with their parent."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ import numpy as np
 import pytest
 import torch
 
-from ask_lib.data.embedded import Drawing, draw_split, shards
-from ask_lib.data.objects import ObjectOptions
-from ask_lib.data.objects.dataset import drawing_of as objects_of
-from ask_lib.data.rooms import RoomOptions, Rooms
-from ask_lib.data.rooms.dataset import drawing_of as rooms_of
+from ask_lib.data.rooms import Rooms
 from ask_lib.errors import ChoiceError, RangeError
 from ask_lib.files import atomic_path, remove_parts
+from ask_scenes.drawing import Drawing, draw_split, shards
+from ask_scenes.objects import ObjectOptions
+from ask_scenes.objects.split import drawing_of as objects_of
+from ask_scenes.rooms import RoomOptions
+from ask_scenes.rooms.split import drawing_of as rooms_of
 
 # --- shards: a drawing that takes no time, and keeps count
 
@@ -163,8 +164,9 @@ def test_options_say_what_there_is():
 
 SCRIPT = """
 import sys
-from ask_lib.data.rooms import RoomOptions, Rooms, dataset
-dataset.SHARD = 4
+from ask_lib.data.rooms import Rooms
+from ask_scenes.rooms import RoomOptions, split
+split.SHARD = 4
 if __name__ == "__main__":
     Rooms("train", 4000, options=RoomOptions(size=(24, 32)), root=sys.argv[1], workers=2, progress=False)
 """
@@ -190,7 +192,7 @@ def test_workers_end_with_a_killed_parent(tmp_path: Path, monkeypatch: pytest.Mo
     assert 6 <= len(done) < 1000 and all(shards.load(shard) is not None for shard in done)
     time.sleep(0.5)
     assert list(tmp_path.rglob("*.shard")) == done  # nobody draws on
-    monkeypatch.setattr("ask_lib.data.rooms.dataset.SHARD", 4)
+    monkeypatch.setattr("ask_scenes.rooms.split.SHARD", 4)
     tiny = RoomOptions(size=(24, 32))
     finished, whole = (
         Rooms("train", 12, options=tiny, root=root, progress=False) for root in (tmp_path, tmp_path / "o")

@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 import torch
 
-from ask_lib.data.objects import JUDGE_CLASSES
-from ask_lib.data.rooms import LABELS, VERSION, Rooms
+from ask_lib.data.rooms import Rooms
 from ask_lib.errors import AskError, ChoiceError, WeightsError
 from ask_lib.models.backbones import RECIPES, load_backbone
-from ask_lib.models.embedded import EmbeddedVGG, read_card, save_safetensors
 from ask_lib.models.features import FeatureTap
+from ask_lib.models.small import SmallVGG, read_card, save_safetensors
 from ask_lib.train import ship as shipping
 from ask_lib.train.__main__ import main
 from ask_lib.train.recipe import differences
+from ask_scenes.objects import JUDGE_CLASSES
+from ask_scenes.rooms import LABELS, VERSION
 
 NAMES = pytest.mark.parametrize("name", list(shipping.SHIPPED))
 QUICK = ("count=40", "test_count=10", "epochs=1", "batch=10", "validation=0.25", "schedule.warmup=0")
@@ -127,7 +128,7 @@ def test_weights_that_are_too_large_are_refused(tmp_path: Path, monkeypatch: pyt
 
 def test_a_backbone_whose_file_was_changed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "rooms_vgg.safetensors"
-    save_safetensors(EmbeddedVGG(10, norm="none"), path, {"name": "rooms_vgg"})
+    save_safetensors(SmallVGG(10, norm="none"), path, {"name": "rooms_vgg"})
     card = json.loads(path.with_suffix(".json").read_text())
     path.with_suffix(".json").write_text(json.dumps({**card, "sha256": "0" * 64}))
     monkeypatch.setitem(

@@ -19,8 +19,8 @@ from typing import Any
 
 import nbformat
 
+from ask_lib.results import summarise
 from ask_lib.show.record import Value, recorded_values
-from ask_lib.train.table import summarise
 from tools.project import (
     BUILD,
     CAP_SECONDS,
@@ -36,10 +36,10 @@ from tools.project import (
     tree_bytes,
     write_atomic,
 )
-from tools.results import check_result_name, shell_word, without_machine, write_result
+from tools.results import check_result_name, record_chapter, shell_word, without_machine
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
-SHARED_INPUTS = ("ask_lib", "constraints.txt", "tools/execute.py", "tools/project.py")
+SHARED_INPUTS = ("ask_lib", "ask_scenes", "constraints.txt", "tools/execute.py", "tools/project.py")
 PATH_KNOBS = ("IMAGES", "WEIGHTS", "DATA")
 
 
@@ -290,15 +290,15 @@ def record_run(
     effective = {**default_parameters(source), **parameters, "PROFILE": profile}
     if not seeds:
         values = _recorded_run(source, BUILD / "recorded" / f"{name}.ipynb", profile, parameters, fresh=True)
-        print(f"Recorded {write_result(name, command, effective, values)}")
+        print(f"Recorded {record_chapter(name, command, effective, values)}")
         return
     runs = [
         _recorded_run(source, BUILD / "recorded" / f"{name}-seed{seed}.ipynb", profile, {**parameters, "SEED": seed})
         for seed in seeds
     ]
-    more = {"seeds": list(seeds), "runs": {str(seed): run for seed, run in zip(seeds, runs, strict=True)}}
+    details = {"runs": {str(seed): run for seed, run in zip(seeds, runs, strict=True)}}
     del effective["SEED"]
-    print(f"Recorded {write_result(name, command, effective, over_runs(runs), more)}")
+    print(f"Recorded {record_chapter(name, command, effective, over_runs(runs), seeds=seeds, details=details)}")
 
 
 def _recorded_run(

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from ask_lib.results import read_result
 from ask_lib.show import plots
-from tools.project import read_json
 from tools.results import RESULTS
 
 SOURCE = RESULTS / "scda_flowers17_masks.json"
@@ -41,7 +41,7 @@ def draw_masks(path: Path, source: Path = SOURCE) -> None:
         path: Where it goes.
         source: The recorded run.
     """
-    groups = read_json(source)["pictures"]
+    groups = read_result(source)["details"]["pictures"]
     with plots.style():
         each = max(len(groups[key]) for key in GROUPS)
         figure, grid = plots.figure(len(GROUPS), each, size=(1.9 * each, 4.6))

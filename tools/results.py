@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import json
 import os
 import re
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ask_lib.data import objects, rooms
-from ask_lib.data.embedded.probes import flat
-from ask_lib.reproduce import commit, environment_report
+from ask_lib.errors import ResultError
+from ask_lib.results import NAME, new_result, read_result, write_result
 from ask_lib.show.record import Value
-from tools.project import ROOT, ToolError, read_json, write_atomic
+from ask_scenes import objects, rooms
+from tools.project import ROOT, ToolError
 
 RESULTS = ROOT / "results"
 REALDATA = "$ASK_REALDATA"
@@ -41,42 +39,24 @@ def check_result_name(name: str) -> None:
     Raises:
         ToolError: If there is anything but letters, digits, ``_`` and ``-`` in it, or nothing.
     """
-    if not re.fullmatch(r"[\w-]+", name):
+    if not NAME.fullmatch(name):
         raise ToolError(f"a recorded run's name has letters, digits, _ and - only, such as scda_objects; got {name!r}")
 
 
-def write_result(
-    name: str,
-    command: str,
-    parameters: dict[str, Any],
-    values: dict[str, Value],
-    more: Mapping[str, Any] | None = None,
-) -> Path:
-    """Write one recorded run to ``results/NAME.json``.
+def record_chapter(name: str, command: str, parameters: dict[str, Any], values: dict[str, Value], **more: Any) -> Path:
+    """Write a chapter's recorded run to ``results/NAME.json``.
 
     Args:
         name: The run's name.
         command: What to type to repeat it.
         parameters: What it was called with.
         values: What it gave.
-        more: What else a reader must know: data version, seeds, protocol, single runs.
-
-    Raises:
-        ToolError: If the name is no plain file name.
+        more: What else `new_result` takes: seeds, details.
     """
-    check_result_name(name)
-    about = {
-        "command": command,
-        "commit": commit(ROOT),
-        "environment": environment_report(),
-        "data_versions": {"rooms": rooms.VERSION, "objects": objects.VERSION},
-        "parameters": {key: without_machine(value) for key, value in parameters.items()},
-        **(more or {}),
-        "values": values,
-    }
-    path = RESULTS / f"{name}.json"
-    write_atomic(path, json.dumps(about, indent=1) + "\n")
-    return path
+    settings = {key: without_machine(value) for key, value in parameters.items()}
+    data = {"rooms": rooms.VERSION, "objects": objects.VERSION}
+    content = new_result(name, command=command, data=data, settings=settings, values=values, folder=ROOT, **more)
+    return write_result(RESULTS, content)
 
 
 def result_text(address: str) -> tuple[str, str]:
@@ -93,8 +73,11 @@ def result_text(address: str) -> tuple[str, str]:
     path = RESULTS / f"{name}.json"
     if not path.is_file():
         raise ToolError(f"no recorded run {name!r} in results/")
-    run = read_json(path)
-    values = run.get("values") or flat(run["numbers"])
+    try:
+        run = read_result(path)
+    except ResultError as error:
+        raise ToolError(str(error)) from error
+    values = run["values"]
     if key not in values:
         near = ", ".join(difflib.get_close_matches(key, values, n=3)) or f"none of its {len(values)} values"
         raise ToolError(f"results/{name}.json has no value {key!r}; near it: {near}")

@@ -1,1 +1,1 @@
-"""Pictures and data sets, embedded and real."""
+"""Pictures and data sets, synthetic and real."""

@@ -20,8 +20,8 @@ from ask_lib.checks import check_choice
 from ask_lib.errors import ChoiceError, LayerNotFoundError, WeightsError
 from ask_lib.files import sha256
 from ask_lib.models import weights as files
-from ask_lib.models.embedded import EmbeddedResNet, EmbeddedVGG, read_card
 from ask_lib.models.features import default_layers
+from ask_lib.models.small import SmallResNet, SmallVGG, read_card
 
 Triple = tuple[float, float, float]
 
@@ -209,17 +209,17 @@ def _densenet(name: str) -> Recipe:
     return Recipe(partial(densenet_with_relu, name), _DENSENET, torchvision=name)
 
 
-def _embedded(name: str, build: Callable[..., nn.Module], *layers: str, **options: Any) -> Recipe:
+def _packaged(name: str, build: Callable[..., nn.Module], *layers: str, **options: Any) -> Recipe:
     path = Path(__file__).parent / "packaged" / f"{name}.safetensors"
     return Recipe(partial(build, **options), layers, num_classes=10, packaged={"rooms": path}, input_size=120)
 
 
 # A network of the book's own is one more entry, with ``packaged`` naming its weight file.
 RECIPES: dict[str, Recipe] = {
-    "rooms_vgg": _embedded(
-        "rooms_vgg", EmbeddedVGG, "relu1_1", "pool2", "relu3_2", "relu4_2", "relu5_2", "pool5", norm="none"
+    "rooms_vgg": _packaged(
+        "rooms_vgg", SmallVGG, "relu1_1", "pool2", "relu3_2", "relu4_2", "relu5_2", "pool5", norm="none"
     ),
-    "rooms_resnet": _embedded("rooms_resnet", EmbeddedResNet, "layer1", "layer2", "layer3", "layer4"),
+    "rooms_resnet": _packaged("rooms_resnet", SmallResNet, "layer1", "layer2", "layer3", "layer4"),
     "squeezenet1_0": _plain("squeezenet1_0", "features.1", "features.5", "features.10", "features.12"),
     "squeezenet1_1": _plain("squeezenet1_1", "features.1", "features.4", "features.7", "features.12"),
     "squeezenet1_1_places365": Recipe(

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 from ask_lib.checks import check_choice, check_range
-from ask_lib.models.embedded import NORMS, EmbeddedResNet, EmbeddedVGG
+from ask_lib.models.small import NORMS, SmallResNet, SmallVGG
 from ask_lib.train import toy as toy_data
 from ask_lib.train.augment import Augment, InputSpec
 from ask_lib.train.data import Batch, Data, Subset, TensorData, split
@@ -83,8 +83,8 @@ def classification_predict(modality: str) -> Callable[[Any, dict[str, torch.Tens
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "tiny": toy_data.TinyNetwork,
-    "vgg": EmbeddedVGG,
-    "resnet": EmbeddedResNet,
+    "vgg": SmallVGG,
+    "resnet": SmallResNet,
 }
 
 
@@ -188,7 +188,7 @@ ROOMS_SPECS = {
     )
 )
 def rooms_scene(recipe: RoomsRecipe) -> Task:
-    """Scene classes of the embedded rooms, one network on RGB or on depth."""
+    """Scene classes of the synthetic rooms, one network on RGB or on depth."""
     whole, test = _rooms("train", recipe.count), _rooms("test", recipe.test_count)
     train, validation = split(whole, recipe.validation, recipe.split_seed)
     return _rooms_task(recipe, train, validation, test)
@@ -219,7 +219,7 @@ def rooms_pretrain(recipe: RoomsRecipe) -> Task:
 
 
 def _rooms_task(recipe: RoomsRecipe, train: Data, validation: Data, test: Data) -> Task:
-    from ask_lib.data.rooms import LABELS, VERSION
+    from ask_scenes.rooms import LABELS, VERSION
 
     spec = ROOMS_SPECS[recipe.modality]
     return Task(

@@ -10,13 +10,14 @@ from typing import Any
 from torch import nn
 
 from ask_lib.checks import check_choice
-from ask_lib.data.rooms import LABELS, Rooms
+from ask_lib.data.rooms import Rooms
 from ask_lib.errors import WeightsError
-from ask_lib.models.embedded import EmbeddedVGG, fold_batch_norm, save_safetensors
+from ask_lib.models.small import SmallVGG, fold_batch_norm, save_safetensors
 from ask_lib.train.distributed import Process
 from ask_lib.train.recipe import Recipe
 from ask_lib.train.recipes import ROOMS_SPECS, find_experiment
 from ask_lib.train.run import build, run
+from ask_scenes.rooms import LABELS
 
 PACKAGE = Path(__file__).resolve().parents[1] / "models" / "packaged"
 LIMIT = 4 * 2**20  # bytes: what a clone and a page can carry
@@ -93,7 +94,7 @@ def ship(
 
 def _plain(network: nn.Module) -> nn.Module:
     """What ships: a VGG without normalisation layers, a ResNet as it was trained."""
-    if isinstance(network, EmbeddedVGG) and network.norm == "batch":
+    if isinstance(network, SmallVGG) and network.norm == "batch":
         return fold_batch_norm(network)
     return network.eval()
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import Any
 from ask_lib.checks import check_choice
 from ask_lib.files import write_json
 from ask_lib.reproduce import pick_device
+from ask_lib.results import summarise
 from ask_lib.train.distributed import Process, collect
 from ask_lib.train.errors import CheckpointError
 from ask_lib.train.lock import hold
@@ -136,18 +135,6 @@ def run_table(
         if process.writes:
             _tidy(path, table)
         return collect(_read(path), process)[0] or {}
-
-
-def summarise(values: Sequence[float]) -> dict[str, float | int | None]:
-    """Mean, sample standard deviation, and the 95 % Student interval of the mean; the last three need two values."""
-    count, mean = len(values), statistics.fmean(values)
-    if count < 2:
-        return {"n": count, "mean": mean, "std": None, "low": None, "high": None}
-    from scipy.stats import t
-
-    std = statistics.stdev(values)
-    reach = float(t.ppf(0.975, count - 1)) * std / math.sqrt(count)
-    return {"n": count, "mean": mean, "std": std, "low": mean - reach, "high": mean + reach}
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ask_lib.checks import check_range
-from ask_lib.models.embedded import initialise, make_norm
+from ask_lib.models.small import initialise, make_norm
 from ask_lib.train.augment import InputSpec
 from ask_lib.train.data import TensorData
 

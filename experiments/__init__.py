@@ -1,0 +1,1 @@
+"""What makes results/: one command each, resumable; nothing imports it but tests."""
