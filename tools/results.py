@@ -9,7 +9,6 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from ask_lib.errors import ResultError
 from ask_lib.results import NAME, new_result, read_result, write_result
 from ask_lib.show.record import Value
 from ask_scenes import objects, rooms
@@ -73,16 +72,16 @@ def result_text(address: str) -> tuple[str, str]:
     path = RESULTS / f"{name}.json"
     if not path.is_file():
         raise ToolError(f"no recorded run {name!r} in results/")
-    try:
-        run = read_result(path)
-    except ResultError as error:
-        raise ToolError(str(error)) from error
+    run = read_result(path)
     values = run["values"]
     if key not in values:
         near = ", ".join(difflib.get_close_matches(key, values, n=3)) or f"none of its {len(values)} values"
         raise ToolError(f"results/{name}.json has no value {key!r}; near it: {near}")
     source = f"results/{name}.json, commit {run['commit']}, {run['environment']['device']}"
-    text = format(values[key], spec)
+    try:
+        text = format(values[key], spec)
+    except ValueError as error:
+        raise ToolError(f"results/{name}.json: {key!r} is {values[key]!r}, not shown as {spec!r} ({error})") from None
     if re.fullmatch(r"-0(\.0+)?%?", text):  # a reader takes minus nothing for a slip
         text = text.replace("-", "+" if spec.startswith("+") else "")
     return text, source
