@@ -279,7 +279,8 @@ def record_run(
     Raises:
         ToolError: If the name is no plain file name, or there is not exactly one chapter.
     """
-    from tools.results import check_result_name, record_chapter, shell_word, without_machine  # it loads torch
+    from ask_lib.results import shell_word, without_machine  # it loads torch
+    from tools.results import check_result_name, record_chapter
 
     check_result_name(name)
     if len(chapters) != 1:

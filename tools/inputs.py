@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from tools.project import ROOT
+from tools.imports import ROOT, imported_names, own_files
 
 PACKAGES = ("ask_lib", "ask_scenes")
 
@@ -23,35 +22,12 @@ def files_behind(sources: Iterable[str], root: Path = ROOT) -> list[Path]:
     Returns:
         The modules, and what lies beside them in their packages and is no module: weights, tables, scripts. Sorted.
     """
-    found: set[Path] = set()
-    ahead = [name for source in sources for name in imported_names(source)]
-    while ahead:
-        fresh = set(_module_files(ahead.pop(), root)) - found
-        found |= fresh
-        ahead += [name for path in fresh for name in imported_names(path.read_text(encoding="utf-8"))]
-    return sorted(found | {path for folder in {module.parent for module in found} for path in _data_of(folder)})
-
-
-def imported_names(source: str) -> set[str]:
-    """Dotted names of what code imports, inside functions too; ``from a import b`` may mean the module ``a.b``."""
-    found: set[str] = set()
-    with contextlib.suppress(SyntaxError, ValueError):
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Import):
-                found |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in found if name.split(".")[0] in PACKAGES}
-
-
-def _module_files(name: str, root: Path) -> Iterator[Path]:
-    """The files that an import of a dotted name runs: each package on the way, and the module."""
-    place = root
-    for part in name.split("."):
-        place = place / part
-        for path in (place / "__init__.py", place.with_suffix(".py")):
-            if path.is_file():
-                yield path
+    names: set[str] = set()
+    for source in sources:
+        with contextlib.suppress(SyntaxError, ValueError):
+            names |= {name for name in imported_names(source) if name.split(".")[0] in PACKAGES}
+    modules = own_files(names, root)
+    return sorted({*modules, *(path for folder in {module.parent for module in modules} for path in _data_of(folder))})
 
 
 def _data_of(folder: Path) -> Iterator[Path]:
