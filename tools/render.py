@@ -62,7 +62,7 @@ def render(profile: str, *, force: bool = False) -> tuple[Path, bool]:
     _check_executed(profile)
     site, (pages, shared) = site_path(profile), render_keys(profile)
     stamp = site / STAMP
-    before = stamp.read_text().split() if stamp.is_file() else []
+    before = stamp.read_text(errors="replace").split() if stamp.is_file() else []
     if not force and before == [pages, shared] and not problems_of(site, toc_pages()):
         return site, False
     stamp.unlink(missing_ok=True)
