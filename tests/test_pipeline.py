@@ -477,6 +477,7 @@ def test_other_errors_of_the_system_are_not_swallowed():
         (0o400, errno.EACCES, "write"),
         (0o600, errno.EROFS, "write"),
         (None, errno.EACCES, "write"),
+        (0o600, errno.EACCES, "enter the folder of"),
     ],
 )
 def test_a_file_that_may_not_be_used_gives_one_line(
@@ -487,13 +488,19 @@ def test_a_file_that_may_not_be_used_gives_one_line(
     if mode is not None:
         path.touch()
         path.chmod(mode)
+    if verb == "enter the folder of":
+        tmp_path.chmod(0o600)
+    bits = {os.R_OK: stat.S_IRUSR, os.X_OK: stat.S_IXUSR}
     # The tests may run as root, who may read everything: the owner's bits decide here.
-    monkeypatch.setattr(os, "access", lambda path, _: bool(Path(path).stat().st_mode & stat.S_IRUSR))
+    monkeypatch.setattr(
+        os, "access", lambda name, how: Path(name).exists() and bool(not how or Path(name).stat().st_mode & bits[how])
+    )
 
     def body() -> None:
         raise OSError(kind, os.strerror(kind), str(path))
 
     assert exit_status(body) == 1
+    tmp_path.chmod(0o700)
     assert capsys.readouterr().err == f"error: may not {verb} {path}: {os.strerror(kind)}\n"
 
 

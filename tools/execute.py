@@ -17,7 +17,7 @@ from typing import Any
 from ask_lib.show.record import Value
 from tools.expect import recorded_in
 from tools.inputs import files_behind, marks_of
-from tools.notebooks import assigned, parameters_cell
+from tools.notebooks import assigned, code_cells, parameters_cell
 from tools.project import (
     BUILD,
     CAP_SECONDS,
@@ -47,11 +47,11 @@ def run_key(source: Path, profile: str, parameters: dict[str, Any], root: Path =
     That is the source, the modules of the library that it imports (directly or not), the pins, Python, the profile, the
     parameters, and the files that they name.
     """
-    cells = ["".join(cell["source"]) for cell in read_json(source)["cells"] if cell["cell_type"] == "code"]
+    cells = ["".join(cell["source"]) for cell in code_cells(read_json(source), source.name)]
     parts = list(tree_bytes([source, *files_behind(cells, root), *(ROOT / name for name in SHARED_INPUTS)]))
     parts.append(json.dumps([profile, parameters, sys.version], sort_keys=True).encode())
     for value in parameters.values():
-        if isinstance(value, str) and os.sep in value and Path(value).exists():
+        if isinstance(value, str) and os.sep in value and os.access(value, os.F_OK):
             parts += marks_of(Path(value))
     return digest(parts)
 
@@ -209,7 +209,7 @@ def _text_or_path(name: str, text: str) -> str:
     path = Path(text).expanduser()
     if not text or not (name in PATH_KNOBS or os.sep in text):
         return text
-    if not path.exists():
+    if not os.access(path, os.F_OK):
         if name in MUST_EXIST or (name in PATH_KNOBS and os.sep in text):
             raise ToolError(f"parameter {name}: there is no file or folder {text!r}")
         return text
@@ -248,8 +248,6 @@ def run_all(profile: str, parameters: dict[str, Any], names: Sequence[str] = (),
     """
     chosen, done = chosen_notebooks(names), []
     for count, source in enumerate(chosen, 1):
-        if not source.is_file():
-            raise ToolError(f"_toc.yml names {source.relative_to(ROOT)}, which does not exist")
         target = BUILD / "own" / profile / source.name if parameters else executed_path(source, profile)
         label = f"[{count}/{len(chosen)}] {source.stem}"
         if not force and is_current(target, run_key(source, profile, parameters)):

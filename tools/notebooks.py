@@ -85,14 +85,25 @@ def parameters_cell(notebook: dict[str, Any], name: str) -> dict[str, Any]:
     Raises:
         ToolError: If there is none.
     """
+    first = next(iter(code_cells(notebook, name)), {})
+    if "parameters" not in first.get("metadata", {}).get("tags", []):
+        raise ToolError(f"{name}: the first code cell must be tagged `parameters`: papermill sets its values")
+    return first
+
+
+def code_cells(notebook: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The code cells, each with a source.
+
+    Raises:
+        ToolError: If it is no notebook.
+    """
     try:
         code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-        first: dict[str, Any] = code[0]
-        if "parameters" in first["metadata"]["tags"] and isinstance("".join(first["source"]), str):
-            return first
-    except (KeyError, IndexError, TypeError):
+        if all(isinstance("".join(cell["source"]), str) and isinstance(cell["metadata"], dict) for cell in code):
+            return code
+    except (KeyError, TypeError):
         pass  # said below
-    raise ToolError(f"{name}: the first code cell must be tagged `parameters`: papermill sets its values")
+    raise ToolError(f"{name}: expected a notebook, whose code cells have a source and metadata")
 
 
 def assigned(settings: dict[str, Any]) -> dict[str, Any]:

@@ -180,9 +180,15 @@ def _said_of(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"the disk is full ({name}). Free some space and run it again."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        closed = name.exists() and not os.access(name, os.R_OK)
-        return f"may not {'read' if closed else 'write'} {name}: {error.strerror}"
+        return f"may not {_refused(name)} {name}: {error.strerror}"
     return ""
+
+
+def _refused(name: Path) -> str:
+    """What a process may not do with a file: the error itself does not say it."""
+    if not os.access(name.parent, os.X_OK):
+        return "enter the folder of"
+    return "read" if os.access(name, os.F_OK) and not os.access(name, os.R_OK) else "write"
 
 
 @contextlib.contextmanager
