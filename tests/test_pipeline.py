@@ -663,7 +663,8 @@ def test_what_any_page_may_show_calls_for_a_build_from_nothing(monkeypatch: pyte
 
     pages, shared = render.render_keys("smoke")
     read = Path.read_bytes
-    for name, changed in {"results": 1, "published.json": 1, "options.py": 1, "notation.md": 0, "sphinx_book.py": 1}.items():
+    kinds = {"results": 1, "published.json": 1, "options.py": 1, "notation.md": 0, "sphinx_book.py": 1}
+    for name, changed in kinds.items():
 
         def edited(self: Path, name: str = name) -> bytes:
             return read(self) + (b" " if name in str(self) else b"")

@@ -32,7 +32,8 @@ from tools.project import (
 
 STAMP = ".ask-rendered"
 PAGES = ("book", "notebooks")  # Sphinx itself sees which of these changed
-SHARED = ("results", "ask_lib", "ask_scenes", "tools", "_config.yml", "_toc.yml", "constraints.txt")  # any page may show these
+# Any page may show these.
+SHARED = ("results", "ask_lib", "ask_scenes", "tools", "_config.yml", "_toc.yml", "constraints.txt")
 FRAME = re.compile(r"_static/frames/([\w.-]+)")
 
 
