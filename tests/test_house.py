@@ -183,6 +183,16 @@ def test_no_large_file_and_no_foreign_script_is_committed():
     assert scripts <= {"ask_lib/show/explorer.js", "book/style/offline.js"}
 
 
+def test_the_library_stays_small():
+    lines = {
+        str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
+        for path in tracked(".py", ".js", ".css")
+        if path.is_relative_to(ROOT / "ask_lib")
+    }
+    largest = sorted(lines, key=lines.__getitem__)[-8:]
+    assert sum(lines.values()) < 7500, {name: lines[name] for name in largest}
+
+
 def test_the_workflows_and_the_hooks_are_valid_yaml_with_least_rights():
     for path in (ROOT / ".github" / "workflows").glob("*.yml"):
         workflow = yaml.safe_load(path.read_text())
