@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 RESULTS = ROOT / "results"
 KEPT = ROOT / "_build" / "recorded"
 OF_THIS_MACHINE = ("--out", "--root")  # where things lie; no number depends on it
-Body = Callable[[argparse.Namespace], None]
+Body = Callable[[argparse.Namespace], int | None]
 
 
 def kept(folder: Path, name: str, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -165,25 +165,24 @@ def run(parser: argparse.ArgumentParser, body: Body, arguments: Sequence[str] | 
 
     Args:
         parser: Of `parser_of`.
-        body: The experiment. Its arguments have ``command`` too: what to type to repeat it.
+        body: The experiment. Its arguments have ``command`` too: what to type to repeat it. It may return a status.
         arguments: The words; by default the command line's.
 
     Returns:
-        The exit status: 0, 2 after an error, 130 after Ctrl-C.
+        The exit status: the body's or 0, 2 after an error, 130 after Ctrl-C.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     args = parser.parse_args(words)
     args.command = command_of(parser.prog.removeprefix("python -m "), words)
     try:
         args.out.mkdir(parents=True, exist_ok=True)  # now, not after hours
-        body(args)
+        return body(args) or 0
     except (AskError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nstopped; finished parts are kept, the same command goes on from there", file=sys.stderr)
         return 130
-    return 0
 
 
 def save(out: Path, name: str, *, command: str, **more: Any) -> dict[str, Any]:
