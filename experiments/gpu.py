@@ -2,9 +2,9 @@
 
 First the tests marked ``gpu``, then the benchmarks as ratios, then the recorded runs of ``ENTRIES``, the most wanted
 first. Each part runs in a process of its own and is stopped when its time is over. What it found is in
-``FOLDER/NAME.json`` as soon as it is there, a recorded run like those in ``results/``; ``FOLDER/gpu_summary.json`` holds
-all of them, and a short table comes last. The same command goes on where the last one stopped: a finished part of the
-same code and machine is kept. The status is 0 if every part came to its end and no test failed.
+``FOLDER/NAME.json`` as soon as it is there, a recorded run like those in ``results/``; ``FOLDER/gpu_summary.json``
+holds all of them, and a short table comes last. The same command goes on where the last one stopped: a finished part of
+the same code and machine is kept. The status is 0 if every part came to its end and no test failed.
 
 The machine needs PyTorch, torchvision, numpy, scipy and Pillow; no network, no Jupyter, no installation. What else is
 missing there costs the parts that need it, and no others. ``--device cpu --tiny`` tries all of it without a GPU.
@@ -79,7 +79,7 @@ class Entry:
         run: What ``python -m`` runs, with ``{out}``, ``{device}``, ``{seconds}`` filled in and ``--tiny`` added where
             that is asked for; it writes the recorded run itself. Or a function: it is given the setting and a function
             that keeps what there is so far, and returns what `ask_lib.results.new_result` takes: values, details.
-        by: Share of all minutes after which it is stopped.
+        by: Share of all minutes after which it is stopped; the last part may take what is left.
     """
 
     name: str
@@ -185,7 +185,8 @@ def train_rate(changes: Sequence[str], setting: Setting) -> float:
         words = ["ask_lib.train", "run", "toy", *changes, "--quiet", "--device", setting.device, "--out", folder]
         status, said = python(words, setting.left)
         if status != 0:
-            raise ResultError(f"{' '.join(words)} ended with status {status}:\n{said[-TAIL:]}")
+            print(said[-TAIL:], flush=True)
+            raise ResultError(f"python -m {' '.join(words)} ended with status {status}.")
         result = read_object(Path(folder, "result.json"), "a run's result", ResultError)
     return round(float(result["images_per_second"]), 1)
 
@@ -213,7 +214,7 @@ def drawing_of(render: Callable[..., list[Any]], setting: Setting) -> dict[str, 
     """Of one kind of frames; ``render`` draws those of some numbers on a device."""
     few, batches, times = (2, (2,), 1) if setting.tiny else (16, (1, 16, 64), 3)
     pairs = list(zip(render(range(few)), render(range(few), device=setting.device), strict=True))
-    colours = [abs(here.rgb.astype(int) - there.rgb).max(axis=0) > 1 for here, there in pairs]
+    colours = [abs(here.rgb.astype(int) - there.rgb) > 1 for here, there in pairs]
     found = {"colours off by more than 1/255, %": percent(colours)}
     if hasattr(pairs[0][0], "exact_depth"):
         depths = [abs(here.exact_depth - there.exact_depth) > 1e-3 for here, there in pairs]
@@ -260,7 +261,7 @@ def run_part(entry: Entry, setting: Setting) -> None:
     made_from = f"code {code}, torch {environment['torch']}, {environment['device']}, tiny {setting.tiny}"
     with contextlib.suppress(ResultError):  # none yet, or a damaged one: it is made
         held = read_result(setting.out / f"{entry.name}.json")
-        if held["complete"] and held["settings"]["made_from"] == made_from:
+        if held["complete"] and held["settings"].get("made_from") == made_from:
             print("kept")
             return
     began = time.monotonic()
@@ -338,7 +339,8 @@ def run_all(entries: Sequence[Entry], setting: Setting, command: str) -> dict[st
     content: dict[str, Any] = {}
     for number, entry in enumerate(entries, start=1):
         print(f"{entry.name}: begun", flush=True)
-        details[entry.name] = part = run_entry(entry, setting, start)
+        by = entry.by if number < len(entries) else 1.0
+        details[entry.name] = part = run_entry(entry, setting, start + by * (setting.until - start))
         print(f"{entry.name}: {part['state']}, {part['seconds']:.0f} s", flush=True)
         if part["said"]:
             print(part["said"][-1500:], flush=True)
@@ -358,10 +360,9 @@ def run_all(entries: Sequence[Entry], setting: Setting, command: str) -> dict[st
     return content
 
 
-def run_entry(entry: Entry, setting: Setting, start: float) -> dict[str, Any]:
+def run_entry(entry: Entry, setting: Setting, until: float) -> dict[str, Any]:
     """One part in a process of its own: its state, its seconds, what it said if it failed, and what it wrote."""
     began = time.time()
-    until = min(setting.until, start + entry.by * (setting.until - start))
     if until - began < 60 * entry.minutes:
         needs = f"not begun: needs {entry.minutes} min, {max(0.0, until - began) / 60:.1f} left"
         return {"state": needs, "seconds": 0.0, "said": "", "result": None}
@@ -418,7 +419,7 @@ def record(args: argparse.Namespace) -> int:
 
 def well(part: Mapping[str, Any]) -> bool:
     """Whether a part came to its end, and all its tests passed if it has any."""
-    return part["state"] == "done" and part["result"]["values"].get("files not well", "none") == "none"
+    return bool(part["state"] == "done" and part["result"]["values"].get("files not well", "none") == "none")
 
 
 def _minutes(text: str) -> float:
