@@ -33,7 +33,6 @@ from typing import Any
 import torch
 
 from ask_lib.errors import ResultError
-from ask_lib.files import read_object
 from ask_lib.reproduce import environment_report, pick_device
 from ask_lib.results import new_result, read_result, write_result
 from experiments.recording import code_digest, parser_of, run
@@ -102,7 +101,7 @@ def run_tests(setting: Setting, keep: Keep, files: Sequence[Path] | None = None)
     if importlib.util.find_spec("pytest") is None:
         return {"values": {"pytest": "not installed"}}
     found: dict[str, Any] = {}
-    with ThreadPoolExecutor(min(4, max(1, (os.cpu_count() or 1) // 2))) as pool:
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         waiting = {pool.submit(run_test_file, path, setting): path.name for path in files or gpu_test_files()}
         for done in as_completed(waiting):
             found[waiting[done]] = done.result()
@@ -187,8 +186,8 @@ def train_rate(changes: Sequence[str], setting: Setting) -> float:
         if status != 0:
             print(said[-TAIL:], flush=True)
             raise ResultError(f"python -m {' '.join(words)} ended with status {status}.")
-        result = read_object(Path(folder, "result.json"), "a run's result", ResultError)
-    return round(float(result["images_per_second"]), 1)
+        result = read_result(Path(folder, "result.json"))
+    return round(float(result["details"]["images_per_second"]), 1)
 
 
 def draw_scenes(setting: Setting, keep: Keep) -> dict[str, Any]:

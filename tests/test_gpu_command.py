@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -18,6 +19,7 @@ from benchmarks.alternate import alternate, line
 from experiments import gpu
 from experiments.gpu import Entry, Setting, gpu_test_files, run_all, run_part, run_tests, table
 from tests.conftest import ROOT
+from tools.imports import imported_names, own_files
 
 JUPYTER = ("anywidget", "ipywidgets", "papermill", "nbformat", "nbclient", "sphinx", "jupyter_client", "IPython")
 BARE = (*JUPYTER, "playwright", "traitlets", "jupyter_book", "yaml", "tqdm", "safetensors", "sklearn", "matplotlib")
@@ -60,11 +62,13 @@ def test_it_runs_on_a_bare_machine(tmp_path: Path):
     assert done.stdout.splitlines()[-1:] == ["{'good': 'done'}"], done.stderr
 
 
-def test_the_gpu_tests_can_be_collected_without_jupyter(tmp_path: Path):  # slow: imports nine files and all theirs
+def test_the_gpu_tests_can_be_collected_without_jupyter():
     names = [f"tests.{path.stem}" for path in gpu_test_files()]
     assert len(names) >= 9 and "tests.test_train_gpu" in names
-    code = f"import {', '.join(names)}"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=bare(tmp_path, (*JUPYTER, "playwright")), check=True)
+    for path in own_files([*names, "tests.conftest", "experiments.gpu"]):
+        first = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        needed = {name.split(".")[0] for node in first for name in imported_names(ast.unparse(node))}
+        assert not needed & {*JUPYTER, "playwright", "yaml"}, path
 
 
 def test_without_cuda_it_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
