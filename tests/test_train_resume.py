@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 
+from ask_lib.errors import CheckpointError
 from ask_lib.train import checkpoint
 from ask_lib.train.__main__ import main
 from ask_lib.train.distributed import Process
-from ask_lib.train.errors import CheckpointError
 from ask_lib.train.loop import fit
-from ask_lib.train.recipes import find_experiment
 from ask_lib.train.run import build
+from ask_lib.train.tasks import find_experiment
 from tests.train_children import RESTLESS, command_line, restless_task, spawner, train_restless
 
 
@@ -68,33 +68,33 @@ def stamp(path):
 
 
 def test_a_run_in_memory_equals_one_in_a_folder(tmp_path):
-    recipe = replace(RESTLESS, epochs=2)
-    one = fit(restless_task(), recipe, progress=False)
-    two = fit(restless_task(), recipe, out=tmp_path, progress=False, save_every=3, sync_every=1)
+    config = replace(RESTLESS, epochs=2)
+    one = fit(restless_task(), config, progress=False)
+    two = fit(restless_task(), config, out=tmp_path, progress=False, save_every=3)
     same(one.network.state_dict(), two.network.state_dict())
     same(one.history, two.history)
-    again = fit(restless_task(), recipe, out=tmp_path, resume=True, progress=False)  # finished: trains nothing
+    again = fit(restless_task(), config, out=tmp_path, resume=True, progress=False)  # finished: trains nothing
     same(one.network.state_dict(), again.network.state_dict())
     assert again.best_epoch == one.best_epoch >= 0
 
 
-def test_a_folder_belongs_to_one_recipe(tmp_path):
-    recipe = replace(RESTLESS, epochs=1)
-    fit(restless_task(), recipe, out=tmp_path, progress=False)
+def test_a_folder_belongs_to_one_config(tmp_path):
+    config = replace(RESTLESS, epochs=1)
+    fit(restless_task(), config, out=tmp_path, progress=False)
     with pytest.raises(CheckpointError, match="resume"):
-        fit(restless_task(), recipe, out=tmp_path, progress=False)
+        fit(restless_task(), config, out=tmp_path, progress=False)
     with pytest.raises(CheckpointError, match=r"lr: 0.02 / 0.5"):
-        fit(restless_task(), replace(recipe, lr=0.5), out=tmp_path, resume=True, progress=False)
+        fit(restless_task(), replace(config, lr=0.5), out=tmp_path, resume=True, progress=False)
     (tmp_path / "last.pt").write_bytes(b"no checkpoint")
     with pytest.raises(CheckpointError, match=r"last\.pt"):
-        fit(restless_task(), recipe, out=tmp_path, resume=True, progress=False)
+        fit(restless_task(), config, out=tmp_path, resume=True, progress=False)
 
 
 def test_checkpoints_hold_plain_things_only(tmp_path):
     fit(restless_task(), replace(RESTLESS, epochs=1), out=tmp_path, progress=False)
     for name in ("last.pt", "best.pt"):
         assert torch.load(tmp_path / name, weights_only=True)
-    expected = ["best.pt", "history.json", "last.pt", "recipe.json", "run.lock"]
+    expected = ["best.pt", "config.json", "last.pt", "run.lock"]
     assert sorted(p.name for p in tmp_path.iterdir()) == expected
 
 
@@ -119,6 +119,6 @@ def test_the_command_line_resumes(tmp_path):
     child.join()
     torch.set_num_threads(1)
     assert main(words) == 0
-    recipe = find_experiment("toy").recipe.override(changes)
-    fit(build(recipe), recipe, out=tmp_path / "whole", process=Process(torch.device("cpu")), progress=False)
+    config = find_experiment("toy").config.override(changes)
+    fit(build(config), config, out=tmp_path / "whole", process=Process(torch.device("cpu")), progress=False)
     same(checkpoint.load(tmp_path / "whole" / "last.pt"), checkpoint.load(tmp_path / "killed" / "last.pt"))

@@ -17,31 +17,30 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from ask_lib.errors import AskError
+from ask_lib.errors import AskError, CheckpointError
 from ask_lib.train.__main__ import main
 from ask_lib.train.augment import Augment
+from ask_lib.train.checkpoint import hold
+from ask_lib.train.config import Schedule, TrainConfig
 from ask_lib.train.data import LoaderData, Subset, TensorData, split
-from ask_lib.train.distributed import Process, join
-from ask_lib.train.errors import CheckpointError
-from ask_lib.train.lock import hold
+from ask_lib.train.distributed import Process, init
 from ask_lib.train.loop import Task, fit
-from ask_lib.train.recipe import Recipe
-from ask_lib.train.recipes import find_experiment
 from ask_lib.train.run import build
-from ask_lib.train.schedule import Schedule
-from ask_lib.train.toy import SPECS, shapes
+from ask_lib.train.tasks import find_experiment
+from ask_lib.train.tasks.toy import SPECS, shapes
 
 # The server imports torch once (its optimisers import the compiler, the slowest part); a child is then a quick fork.
 spawner = multiprocessing.get_context("forkserver")
-spawner.set_forkserver_preload(["ask_lib.train.table", "torch._dynamo", "tests.train_children"])
+spawner.set_forkserver_preload(
+    ["ask_lib.train.run", "ask_lib.train.tasks.toy", "torch._dynamo", "tests.train_children"]
+)
 
-RESTLESS = Recipe(
+RESTLESS = TrainConfig(
     epochs=4,
     batch=16,
     lr=0.02,
     schedule=Schedule(warmup=1),
-    augment=Augment(flip=0.5, shift=0.1, erase=0.5, erase_fill="noise"),
-    drop_last=False,
+    augment=Augment(flip=0.5, shift=0.1, erase=0.5),
 )
 
 
@@ -98,9 +97,9 @@ def through_workers(task: Task, workers: int) -> Task:
 
 def train_restless(out: Path, optimizer: str, workers: int = 0) -> None:
     torch.set_num_threads(1)
-    recipe = replace(RESTLESS, optimizer=optimizer)
+    config = replace(RESTLESS, optimizer=optimizer)
     task = through_workers(restless_task(), workers) if workers else restless_task()
-    fit(task, recipe, out=out, resume=True, progress=False, save_every=1, sync_every=3)
+    fit(task, config, out=out, resume=True, progress=False, save_every=1)
 
 
 def start_together(gate: Any, out: Path, name: str) -> None:
@@ -159,15 +158,15 @@ def one_of_two(rank: int, port: int, changes: list[str], out: Path, how: str) ->
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    recipe = find_experiment("toy").recipe.override(changes)
-    with join("cpu") as process:
-        task = build(recipe)
+    config = find_experiment("toy").config.override(changes)
+    with init("cpu") as process:
+        task = build(config)
         if how == "workers":
             task = through_workers(task, 1)
         if how == "nan on process 1" and rank == 1:
             task = replace(task, step=spoilt(task.step))
         try:
-            fit(task, recipe, out=out, resume=True, process=process, progress=False, save_every=2)
+            fit(task, config, out=out, resume=True, process=process, progress=False, save_every=2)
         except AskError as error:
             (out.parent / f"error{rank}").write_text(f"{type(error).__name__}: {error}")
 
