@@ -12,14 +12,15 @@ from ask_lib.train.distributed import init
 from ask_lib.train.loop import fit
 from ask_lib.train.run import build
 from ask_lib.train.tasks import find_experiment
-from tests.train_children import holder, train_in_two
+from tests.train_children import holder, train_in_two, with_two_views
 
 CHANGES = ["epochs=3", "count=200", "optimizer=sgd", "lr=0.05", "augment.erase=0.5"]
 
 
-def alone(changes, out):
+def alone(changes, out, views=False):
     config = find_experiment("toy").config.override(changes)
-    fit(build(config), config, out=out, progress=False)
+    task = with_two_views(build(config)) if views else build(config)
+    fit(task, config, out=out, progress=False)
     return checkpoint.load(out / "last.pt")
 
 
@@ -32,39 +33,31 @@ def compare(one, two, tolerance):
 
 
 @pytest.mark.parametrize(
-    ("extra", "tolerance"),
+    ("extra", "how", "tolerance"),
     [
-        (["precision=float32"], 1e-5),
-        (["precision=float64", "batch=37"], 1e-6),  # shares of unequal size
-        (["precision=float64", "norm=frozen", "optimizer=adam", "lr=0.001"], 1e-6),
-        (["precision=float64", "batch=30", "per_class=5", 'groups={"0": 0, "3": 0.5}'], 1e-6),
+        (["precision=float32"], "", 1e-5),
+        (["precision=float64", "batch=37"], "workers", 1e-6),  # shares of unequal size
+        (["precision=float64", "norm=frozen", "optimizer=adam", "lr=0.001"], "", 1e-6),
+        (["precision=float64", "batch=30", "per_class=5", 'groups={"0": 0, "3": 0.5}'], "views", 1e-6),
     ],
 )
-def test_two_processes_equal_one(tmp_path, extra, tolerance):
-    assert train_in_two(CHANGES + extra, tmp_path / "two") == [0, 0]
+def test_two_processes_equal_one(tmp_path, extra, how, tolerance):
+    assert train_in_two(CHANGES + extra, tmp_path / "two", how) == [0, 0]
     assert not list(tmp_path.glob("error*"))
     two = checkpoint.load(tmp_path / "two" / "last.pt")
-    one = alone(CHANGES + extra, tmp_path / "one")
+    one = alone(CHANGES + extra, tmp_path / "one", views=how == "views")
     compare(one, two, tolerance)
     start = build(find_experiment("toy").config.override(CHANGES + extra)).network.state_dict()
     assert any((start[name] - value).abs().max() > 0.003 for name, value in one["network"].items())  # it did train
 
 
-def test_two_processes_with_workers_that_read_equal_one(tmp_path):
-    changes = [*CHANGES, "precision=float64", "batch=37"]
-    assert train_in_two(changes, tmp_path / "two", how="workers") == [0, 0]
-    assert not list(tmp_path.glob("error*"))
-    compare(alone(changes, tmp_path / "one"), checkpoint.load(tmp_path / "two" / "last.pt"), 1e-6)
-
-
-@pytest.mark.parametrize("how", ["", "workers"])
-def test_two_processes_resume_after_a_kill(tmp_path, how):
+def test_two_processes_resume_after_a_kill(tmp_path):
     changes = [*CHANGES, "norm=batch", "epochs=10"]
     assert train_in_two(changes, tmp_path / "whole") == [0, 0]
-    assert train_in_two(changes, tmp_path / "killed", how=how, kill=True) == [-signal.SIGKILL] * 2
+    assert train_in_two(changes, tmp_path / "killed", how="workers", kill=True) == [-signal.SIGKILL] * 2
     state = checkpoint.load(tmp_path / "killed" / "last.pt")
     assert state["epoch"] + state["step"] > 0 and state["epoch"] < 9  # in the middle
-    assert train_in_two(changes, tmp_path / "killed", how=how) == [0, 0]
+    assert train_in_two(changes, tmp_path / "killed", how="workers") == [0, 0]
     assert not list(tmp_path.glob("error*"))
     whole, killed = (checkpoint.load(tmp_path / name / "last.pt")["network"] for name in ("whole", "killed"))
     assert all(torch.equal(whole[name], killed[name]) for name in whole)

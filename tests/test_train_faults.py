@@ -51,7 +51,7 @@ def rewritten(path, **changes):
 def test_one_flipped_bit_of_a_weight_is_seen(folder):
     for name in ("best.pt", "last.pt"):
         path = folder / name
-        weight = checkpoint.load(path)["network"]["0.weight"].numpy().tobytes()
+        weight = checkpoint.load(path)["network"]["6.weight"].numpy().tobytes()
         content = bytearray(path.read_bytes())
         place = content.index(weight)
         content[place + 2] ^= 1
@@ -78,7 +78,7 @@ def test_a_bit_flipped_anywhere_is_seen_or_changes_nothing(folder, name):
     assert refused > 20
 
 
-@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04", b"\x80\x02.", b"\x80\x04N."])
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", b"PK\x03\x04", b"\x80\x02."])
 def test_what_is_no_checkpoint_is_one_error(folder, content):
     (folder / "last.pt").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"last\.pt: expected a checkpoint.*Move it away"):

@@ -177,7 +177,9 @@ def test_frozen_parameters_stay_and_optimisers_are_the_papers(plain):
 
 
 def test_groups_have_their_own_rate_and_frozen_ones_stay_whole():
-    config = replace(RESTLESS, epochs=1, lr=0.1, momentum=0.0, weight_decay=0.0, schedule=Schedule(kind="constant"))
+    config = replace(
+        RESTLESS, epochs=1, per_class=0, lr=0.1, momentum=0.0, weight_decay=0.0, schedule=Schedule(kind="constant")
+    )
     starts, ends = [], []
     for groups in ({}, {"0": 0.0, "1": 0.0}, {"6": 0.5}):
         task = restless_task()

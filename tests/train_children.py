@@ -37,15 +37,30 @@ spawner.set_forkserver_preload(
 
 RESTLESS = TrainConfig(
     epochs=4,
-    batch=16,
+    batch=15,
+    per_class=5,
+    groups={"0": 0.5},
     lr=0.02,
     schedule=Schedule(warmup=1),
     augment=Augment(flip=0.5, shift=0.1, erase=0.5),
 )
 
 
+TWO_VIEWS = {"rgb": SPECS["rgb"], "other": replace(SPECS["rgb"], source="rgb", view=1)}
+
+
+def with_two_views(task: Task) -> Task:
+    """The toy's task, where two views of a picture should get the same answer."""
+
+    def step(network, batch, generator):
+        first, second = network(batch.inputs["rgb"]), network(batch.inputs["other"])
+        return {"main": functional.cross_entropy(first, batch.labels) + (first - second).square().mean()}
+
+    return replace(task, specs=TWO_VIEWS, step=step)
+
+
 def restless_task() -> Task:
-    """A task that draws from every generator there is, with batch norm and dropout."""
+    """A task that draws from every generator there is, with two views, batch norm and dropout."""
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.3), nn.AdaptiveAvgPool2d(3), nn.Flatten()
@@ -58,7 +73,8 @@ def restless_task() -> Task:
         own = torch.rand(len(x), generator=generator, device=x.device)
         scale = 1 + 0.1 * (own + torch.rand(len(x)).to(own) + random.random() + np.random.rand())  # noqa: NPY002
         logits = network(x * scale[:, None, None, None].to(x))
-        return {"main": functional.cross_entropy(logits, batch.labels), "size": logits.square().mean()}
+        apart = (logits - network(batch.inputs["other"])).square().mean()
+        return {"main": functional.cross_entropy(logits, batch.labels), "size": logits.square().mean(), "apart": apart}
 
     return Task(
         network=network,
@@ -67,8 +83,8 @@ def restless_task() -> Task:
         num_classes=3,
         train=train,
         validation=validation,
-        specs={"rgb": SPECS["rgb"]},
-        weights={"size": 0.01},
+        specs=TWO_VIEWS,
+        weights={"size": 0.01, "apart": 0.1},
     )
 
 
@@ -163,6 +179,8 @@ def one_of_two(rank: int, port: int, changes: list[str], out: Path, how: str) ->
         task = build(config)
         if how == "workers":
             task = through_workers(task, 1)
+        if how == "views":
+            task = with_two_views(task)
         if how == "nan on process 1" and rank == 1:
             task = replace(task, step=spoilt(task.step))
         try:

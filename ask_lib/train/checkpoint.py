@@ -100,7 +100,8 @@ def load(path: Path, digest: str | None = None, more: Mapping[str, type] | None 
     for name, kind in {**ENTRIES, **(more or {})}.items():
         if not isinstance(state.get(name), kind):
             raise _refused(path, f"its entry {name!r} is {type(state.get(name)).__name__}, not {kind.__name__}")
-    if state.pop("sha256", None) != _sum({key: value for key, value in state.items() if key != "format"}):
+    del state["format"]
+    if state.pop("sha256", None) != _sum(state):
         raise _refused(path, "its content does not match its SHA-256: it was damaged or changed")
     if digest is not None and state["digest"] != digest:
         raise _refused(path, "it belongs to a run with other settings, or another seed")
