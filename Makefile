@@ -56,7 +56,7 @@ notebook: env ## execute one chapter: make notebook NB=00_start_here PROFILE=smo
 
 .PHONY: weights
 weights: env ## train the networks that ship again (about half an hour); an interrupted run goes on
-	@$(RUN) -m ask_lib.train weights
+	@$(RUN) -m experiments.weights
 
 .PHONY: check
 check: env ## check a profile's rendered pages and recorded values, without a browser: make check PROFILE=book

@@ -69,8 +69,8 @@ def check_range(
     above = low is None or (value > low if open_low else value >= low)
     below = high is None or value <= high
     if value != value or not (above and below):
-        left = "-inf" if low is None else f"{low:g}"
-        right = "inf" if high is None else f"{high:g}"
+        left = "-inf" if low is None else f"{low:.10g}"
+        right = "inf" if high is None else f"{high:.10g}"
         opening = "(" if open_low or low is None else "["
         closing = ")" if high is None else "]"
         raise RangeError(f"{name}: expected a value in {opening}{left}, {right}{closing}; got {value!r}.")

@@ -38,3 +38,15 @@ class DownloadError(AskError, OSError):
 
 class ResultError(AskError, ValueError):
     """A file of recorded numbers is damaged, of another kind, or would hold what is no number."""
+
+
+class ConfigError(AskError, ValueError):
+    """A setting has the wrong type, cannot be read, or cannot be met on this machine."""
+
+
+class NonFiniteError(AskError, ArithmeticError):
+    """A loss term, or the weights, became NaN or infinite."""
+
+
+class CheckpointError(AskError, ValueError):
+    """A run's folder cannot be used: another run's, unfinished without ``--resume``, damaged, or of newer code."""

@@ -23,7 +23,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ask_lib.errors import AskError, ResultError
+from ask_lib.command import exit_status
+from ask_lib.errors import ResultError
 from ask_lib.files import read_object, write_json
 from ask_lib.results import new_result, shell_word, without_machine, write_result
 from tools.imports import ROOT, own_files
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 RESULTS = ROOT / "results"
 KEPT = ROOT / "_build" / "recorded"
 OF_THIS_MACHINE = ("--out", "--root")  # where things lie; no number depends on it
-Body = Callable[[argparse.Namespace], None]
+Body = Callable[[argparse.Namespace], int | None]
 
 
 def kept(folder: Path, name: str, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -165,25 +166,21 @@ def run(parser: argparse.ArgumentParser, body: Body, arguments: Sequence[str] | 
 
     Args:
         parser: Of `parser_of`.
-        body: The experiment. Its arguments have ``command`` too: what to type to repeat it.
+        body: The experiment. Its arguments have ``command`` too: what to type to repeat it. It may return a status.
         arguments: The words; by default the command line's.
 
     Returns:
-        The exit status: 0, 2 after an error, 130 after Ctrl-C.
+        The exit status, as `ask_lib.command.exit_status` has it.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     args = parser.parse_args(words)
     args.command = command_of(parser.prog.removeprefix("python -m "), words)
-    try:
+
+    def begin() -> int | None:
         args.out.mkdir(parents=True, exist_ok=True)  # now, not after hours
-        body(args)
-    except (AskError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nstopped; finished parts are kept, the same command goes on from there", file=sys.stderr)
-        return 130
-    return 0
+        return body(args)
+
+    return exit_status(begin)
 
 
 def save(out: Path, name: str, *, command: str, **more: Any) -> dict[str, Any]:

@@ -31,6 +31,7 @@ ARROWS = {
     "reproduce": {"errors", "checks"},
     "files": {"errors", "checks"},
     "results": {"errors", "checks", "files", "reproduce"},
+    "command": {"errors"},
     "methods": {"errors", "checks"},
     "data": {"errors", "checks", "reproduce", "files", "results", "methods", "ask_scenes"},
     "models": {"errors", "checks", "reproduce", "files", "results", "methods", "data.download"},
@@ -38,10 +39,10 @@ ARROWS = {
     "represent": {"errors", "checks", "reproduce", "files", "results", "methods", "data", "models", "evaluate"},
     "train": {
         "errors", "checks", "reproduce", "files", "results", "methods", "data", "models", "evaluate", "represent",
-        "ask_scenes",
+        "command", "ask_scenes",
     },
     "show": {"errors", "checks", "files", "methods"},
-    "ask_scenes": {"errors", "checks", "files"},
+    "ask_scenes": {"errors", "checks", "files", "command"},
 }  # fmt: skip
 OURS = ("ask_lib", "ask_scenes", "experiments", "tools")
 

@@ -7,10 +7,10 @@ import time
 import pytest
 import torch
 
-from ask_lib.train import checkpoint, lock
+from ask_lib.errors import CheckpointError
+from ask_lib.train import checkpoint
 from ask_lib.train.__main__ import main
 from ask_lib.train.distributed import Process
-from ask_lib.train.errors import CheckpointError
 from ask_lib.train.loop import fit
 from tests.test_train_resume import same
 from tests.train_children import RESTLESS, holder, restless_task, spawner, start_together
@@ -57,8 +57,8 @@ def test_the_command_line_names_folder_and_process_and_takes_over_when_it_is_kil
 
 def test_a_nested_hold_keeps_the_outer_one(tmp_path):
     path = tmp_path / "run.lock"
-    with lock.hold(path, tmp_path, ALONE):
-        with lock.hold(path, tmp_path, ALONE):
+    with checkpoint.hold(path, tmp_path, ALONE):
+        with checkpoint.hold(path, tmp_path, ALONE):
             pass
         assert json.loads((tmp_path / "run.pid").read_text())["pid"]
         assert not free(path)
@@ -79,7 +79,7 @@ def free(path):
 
 
 def test_the_lock_ends_with_an_error(tmp_path):
-    with pytest.raises(ZeroDivisionError), lock.hold(tmp_path / "run.lock", tmp_path, ALONE):
+    with pytest.raises(ZeroDivisionError), checkpoint.hold(tmp_path / "run.lock", tmp_path, ALONE):
         _ = 1 / 0
     assert free(tmp_path / "run.lock")
 
@@ -92,12 +92,23 @@ def test_it_waits_for_the_workers_of_a_killed_run(tmp_path, monkeypatch):
     fcntl.flock(worker, fcntl.LOCK_EX)
     threading.Timer(0.3, worker.close).start()
     begun = time.monotonic()
-    with lock.hold(path, tmp_path, ALONE):
-        assert 0.2 < time.monotonic() - begun < lock.PATIENCE
-    monkeypatch.setattr(lock, "PATIENCE", 0.2)
+    with checkpoint.hold(path, tmp_path, ALONE):
+        assert 0.2 < time.monotonic() - begun < checkpoint.PATIENCE
+    monkeypatch.setattr(checkpoint, "PATIENCE", 0.2)
     with path.open() as worker:
         fcntl.flock(worker, fcntl.LOCK_EX)
-        with pytest.raises(CheckpointError, match="another process"), lock.hold(path, tmp_path, ALONE):
+        with pytest.raises(CheckpointError, match="another process"), checkpoint.hold(path, tmp_path, ALONE):
+            pass
+
+
+@pytest.mark.parametrize("note", ["{", "[1]", '{"pid": -1, "host": "x"}', '{"pid": 1e99, "host": 3}', "NaN"])
+def test_a_damaged_note_is_no_note(tmp_path, note, monkeypatch):
+    path = tmp_path / "run.lock"
+    path.with_suffix(".pid").write_text(note)
+    monkeypatch.setattr(checkpoint, "PATIENCE", 0.0)
+    with path.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(CheckpointError, match="another process"), checkpoint.hold(path, tmp_path, ALONE):
             pass
 
 
@@ -108,6 +119,6 @@ def test_a_note_from_another_machine_is_believed(tmp_path):
         fcntl.flock(other, fcntl.LOCK_EX)
         with (
             pytest.raises(CheckpointError, match=f"process {2**22 + 1} on elsewhere"),
-            lock.hold(path, tmp_path, ALONE),
+            checkpoint.hold(path, tmp_path, ALONE),
         ):
             pass

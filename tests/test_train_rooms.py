@@ -1,4 +1,4 @@
-"""The rooms recipe on a handful of frames: it runs from the data to the result."""
+"""The rooms config on a handful of frames: it runs from the data to the result."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from ask_lib.train.distributed import Process
-from ask_lib.train.recipes import find_experiment
 from ask_lib.train.run import run
+from ask_lib.train.tasks import find_experiment
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("modality", ["rgb", "depth"])
-def test_the_rooms_recipe_runs(modality: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_rooms_config_runs(modality: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     import torch
 
     monkeypatch.setenv("ASK_CACHE", str(tmp_path / "cache"))
-    default = find_experiment("rooms_scene").recipe
+    default = find_experiment("rooms_scene").config
     changes = [f"modality={modality}", "epochs=1", "count=40", "test_count=10", "batch=16"]
     result = run(default.override(changes), out=tmp_path / "run", process=Process(torch.device("cpu")), progress=False)
     assert result["data_version"] == "rooms 1"

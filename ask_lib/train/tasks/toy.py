@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import nn
 
-from ask_lib.checks import check_range
-from ask_lib.models.small import initialise, make_norm
-from ask_lib.train.augment import InputSpec
-from ask_lib.train.data import TensorData
+from ask_lib.checks import check_choice, check_range
+from ask_lib.models.small import NORMS, initialise, make_norm
+from ask_lib.train.augment import Augment, InputSpec
+from ask_lib.train.config import TrainConfig
+from ask_lib.train.data import TensorData, split
+from ask_lib.train.loop import Task
+from ask_lib.train.tasks import experiment
+from ask_lib.train.tasks.classification import NETWORKS, classification_predict, classification_step
 
 SHAPES = ("disc", "square", "ring", "cross", "diamond", "bar")
 VERSION = "toy-1"
@@ -18,7 +24,7 @@ SPECS = {
 }
 
 
-def shapes(count: int, size: tuple[int, int] = (24, 32), classes: int = 6, seed: int = 0) -> TensorData:
+def shapes(count: int, size: tuple[int, int] = (24, 32), classes: int = len(SHAPES), seed: int = 0) -> TensorData:
     """A shape a picture, before a sloping wall. Colour, place and size are drawn independently of the shape.
 
     Args:
@@ -30,7 +36,6 @@ def shapes(count: int, size: tuple[int, int] = (24, 32), classes: int = 6, seed:
     Returns:
         Inputs ``rgb`` uint8 ``(N, 3, H, W)`` and ``depth`` ``(N, 1, H, W)``, metres.
     """
-    check_range("classes", classes, 2, len(SHAPES))
     generator = torch.Generator().manual_seed(seed)
     labels = torch.arange(count) % classes
 
@@ -83,3 +88,51 @@ class TinyNetwork(nn.Sequential):
             channels = out
         super().__init__(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4 * channels, num_classes))
         initialise(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyConfig(TrainConfig):
+    """Settings of `toy`.
+
+    Attributes:
+        modality: ``rgb`` or ``depth``.
+        network: ``tiny``, ``vgg`` or ``resnet``.
+        norm: The network's normalisation.
+        count: Pictures to train and validate on.
+        test_count: Pictures to test on.
+    """
+
+    modality: str = "rgb"
+    network: str = "tiny"
+    norm: str = "none"
+    count: int = 600
+    test_count: int = 240
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("modality", self.modality, SPECS)
+        check_choice("network", self.network, ["tiny", *NETWORKS])
+        check_choice("norm", self.norm, NORMS)
+        check_range("count", self.count, 1)
+        check_range("test_count", self.test_count, 0)
+
+
+@experiment(
+    ToyConfig(data=VERSION, epochs=20, batch=40, optimizer="adam", lr=1e-2, augment=Augment(flip=0.5, shift=0.06))
+)
+def toy(config: ToyConfig) -> Task:
+    """Coloured shapes made on the fly: trains in seconds, needs no data."""
+    whole = shapes(config.count)
+    train, validation = split(whole, config.validation)
+    network = {"tiny": TinyNetwork, **NETWORKS}[config.network]
+    return Task(
+        network=network(len(SHAPES), whole.inputs[config.modality].shape[1], config.norm),
+        step=classification_step(config.modality),
+        predict=classification_predict(config.modality),
+        num_classes=len(SHAPES),
+        train=train,
+        validation=validation,
+        test=shapes(config.test_count, seed=1),
+        specs={config.modality: SPECS[config.modality]},
+        data_version=VERSION,
+    )

@@ -1,0 +1,97 @@
+"""What a run counts while it runs: loss terms, and whether they are numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from ask_lib.checks import check_choice, check_shape
+from ask_lib.errors import NonFiniteError
+from ask_lib.train.distributed import Process, all_reduce
+
+NEVER = 2**62
+
+
+class Meter:
+    """Loss terms of an epoch, added up on the device, and the first step at which one was not finite.
+
+    Args:
+        weights: Of the terms, 1 where not named.
+    """
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        self.weights = weights
+        self.names: list[str] = []
+        self.sums = self.first_bad = torch.zeros(0)
+        self.count = 0
+
+    def add(self, terms: Mapping[str, torch.Tensor], samples: int, step: int) -> torch.Tensor:
+        """Take in one step's terms; returns their weighted sum.
+
+        Raises:
+            ShapeError: If a term is no scalar.
+            ChoiceError: If a weight names no term, or the names change between steps.
+        """
+        if not self.names:
+            self._start(terms)
+        for name in terms:
+            check_choice("loss term", name, self.names)
+        for name in self.names:
+            check_choice("loss term of the first step", name, terms)
+        values = torch.stack([terms[name].detach().double() for name in self.names])  # (T,)
+        self.sums += values * samples
+        self.count += samples
+        self.first_bad = torch.minimum(self.first_bad, torch.where(values.isfinite(), NEVER, step))
+        weighted = [self.weights.get(name, 1.0) * terms[name] for name in self.names if self.weights.get(name, 1.0)]
+        return torch.stack(weighted).sum()
+
+    def _start(self, terms: Mapping[str, torch.Tensor]) -> None:
+        for name, value in terms.items():
+            check_shape(f"loss term {name!r}", value, (), "A step's terms are means over the batch.")
+        for name in self.weights:
+            check_choice("loss weight", name, terms)
+        self.names = list(terms)
+        device = next(iter(terms.values())).device
+        self.sums = torch.zeros(len(terms), dtype=torch.float64, device=device)
+        self.first_bad = torch.full((len(terms),), NEVER, dtype=torch.long, device=device)
+
+    def check(self, process: Process, epoch: int) -> None:
+        """Wait for the device and stop where a term was not finite, in every process.
+
+        Raises:
+            NonFiniteError: Naming the terms, the epoch and the step.
+        """
+        if not self.names:  # at an epoch's end, in every process; there is nothing on the device yet
+            return
+        steps: list[int] = all_reduce(self.first_bad, process, "min").tolist()
+        first = min(steps, default=NEVER)
+        if first < NEVER:
+            names = ", ".join(repr(name) for name, step in zip(self.names, steps, strict=True) if step == first)
+            raise NonFiniteError(
+                f"loss term {names}: not finite (NaN or infinite) in epoch {epoch}, step {first} (both from 0). "
+                "Lower lr, or look for a logarithm or a division of zero in that term."
+            )
+
+    def means(self) -> dict[str, float]:
+        """This process's means so far."""
+        return _by_name(self.names, self.sums, self.count)
+
+    def total(self, process: Process) -> dict[str, float]:
+        """The means over all processes."""
+        count = all_reduce(torch.tensor(self.count, device=self.sums.device), process)
+        return _by_name(self.names, all_reduce(self.sums, process), int(count))
+
+    def state(self) -> dict[str, Any]:
+        """Plain containers and tensors."""
+        return {"names": self.names, "sums": self.sums.cpu(), "bad": self.first_bad.cpu(), "count": self.count}
+
+    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Go on from `state`."""
+        self.names, self.count = list(state["names"]), int(state["count"])
+        self.sums, self.first_bad = state["sums"].to(device), state["bad"].to(device)
+
+
+def _by_name(names: list[str], sums: torch.Tensor, count: int) -> dict[str, float]:
+    return {name: value / max(1, count) for name, value in zip(names, sums.tolist(), strict=True)}

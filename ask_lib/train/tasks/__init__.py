@@ -1,0 +1,111 @@
+"""The experiments, one function each, and the tables of them. A method's are in ``tasks/METHOD.py``.
+
+A new experiment is a function under ``@experiment(Config(...))`` in such a file, and a line in `EXPERIMENTS`. What
+stands here is plain data: the command line's help reads it without loading torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from ask_lib.train.config import TrainConfig
+    from ask_lib.train.loop import Task
+
+C = TypeVar("C", bound="TrainConfig")
+
+EXPERIMENTS: dict[str, tuple[str, str]] = {
+    "toy": ("toy", "Coloured shapes made on the fly: trains in seconds, needs no data."),
+    "rooms_scene": ("rooms", "Scene classes of the synthetic rooms, one network on RGB or on depth."),
+    "rooms_pretrain": ("rooms", "Scene classes of the rooms that no chapter looks at, for the networks that ship."),
+}
+"""Name to the file that has the function, and what it is."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A table's row: an experiment and what is changed in its config.
+
+    Attributes:
+        experiment: Its name.
+        changes: ``key=value`` each, as on the command line.
+    """
+
+    experiment: str
+    changes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows by label, and the seeds that each is run with.
+
+    Attributes:
+        title: One line.
+        rows: By label.
+        seeds: Of the runs.
+    """
+
+    title: str
+    rows: Mapping[str, Row]
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+
+TABLES: dict[str, Table] = {
+    "toy": Table(
+        "Coloured shapes: augmentation on and off",
+        {
+            "plain": Row("toy", ("augment.flip=0", "augment.shift=0")),
+            "augmented": Row("toy"),
+            "augmented, depth": Row("toy", ("modality=depth",)),
+        },
+    )
+}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A name, its default settings, and the function that makes the task.
+
+    Attributes:
+        name: On the command line.
+        config: The default settings.
+        build: From settings to a task; seed before you call it (`ask_lib.train.run.build` does).
+    """
+
+    name: str
+    config: TrainConfig
+    build: Callable[[Any], Task]
+
+
+def experiment(config: C) -> Callable[[Callable[[C], Task]], Experiment]:
+    """Make a function an experiment with these default settings."""
+    return lambda build: Experiment(build.__name__, replace(config, experiment=build.__name__), build)
+
+
+def find_experiment(name: str) -> Experiment:
+    """The experiment of that name.
+
+    Raises:
+        ChoiceError: If there is none; the message offers the nearest one.
+    """
+    from ask_lib.checks import check_choice
+
+    check_choice("experiment", name, EXPERIMENTS)
+    found = getattr(importlib.import_module(f"{__name__}.{EXPERIMENTS[name][0]}"), name)
+    assert isinstance(found, Experiment)
+    return found
+
+
+def find_table(name: str) -> Table:
+    """The table of that name.
+
+    Raises:
+        ChoiceError: If there is none; the message offers the nearest one.
+    """
+    from ask_lib.checks import check_choice
+
+    check_choice("table", name, TABLES)
+    return TABLES[name]
