@@ -137,5 +137,5 @@ def time_drawing(draw: Callable[[Sequence[int]], object], count: int, batch: int
 def time_split(drawing: Drawing[Any], count: int, root: Path | None, workers: int) -> None:
     """Draw a split into the cache, and print how large it is and how long that took."""
     start = time.perf_counter()
-    rgb = draw_split(drawing, count, root=root, processes=workers)["rgb"]
+    rgb = draw_split(drawing, count, root=root, processes=workers, progress=sys.stderr.isatty())["rgb"]
     print(f"{len(rgb)} frames of {tuple(rgb.shape[2:])} in {time.perf_counter() - start:.1f} s")
