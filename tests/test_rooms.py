@@ -20,7 +20,6 @@ from ask_scenes.rooms import (
     SPLITS,
     RoomFrame,
     RoomOptions,
-    cache_folder,
     content_hash,
     render_batch,
     render_room,
@@ -383,10 +382,3 @@ def test_data_set_shapes_and_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("ask_scenes.drawing.draw_shard", None)  # nothing is drawn again
     again = Rooms("val", 20, options=replace(TINY, exact=True), root=tmp_path, progress=False)
     assert torch.equal(rooms.rgb, again.rgb) and torch.equal(rooms.depth, again.depth)
-
-
-def test_cache_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ASK_CACHE", str(tmp_path / "here"))
-    assert cache_folder() == tmp_path / "here"
-    monkeypatch.delenv("ASK_CACHE")
-    assert cache_folder() == Path.home() / ".cache" / "ask_lib"

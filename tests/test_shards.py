@@ -148,6 +148,13 @@ def test_a_shard_that_cannot_be_read_back_is_an_error(tmp_path: Path, monkeypatc
         split_of(4, tmp_path)
 
 
+def test_cache_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ASK_CACHE", str(tmp_path / "here"))
+    assert shards.cache_folder() == tmp_path / "here"
+    monkeypatch.delenv("ASK_CACHE")
+    assert shards.cache_folder() == Path.home() / ".cache" / "ask_lib"
+
+
 # --- a cache that cannot be written or read: the message names the path and ASK_CACHE, and nothing partial stays
 
 

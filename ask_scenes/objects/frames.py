@@ -48,7 +48,7 @@ def render_object(
         The frame.
 
     Raises:
-        ChoiceError: If the split does not exist, or the label is not among the classes asked for.
+        ChoiceError: If the split or the device does not exist, or the label is not among the classes asked for.
     """
     return render_batch([index], seed=seed, split=split, labels=[label], options=options, device=device)[0]
 

@@ -52,7 +52,7 @@ def render_room(
         The frame.
 
     Raises:
-        ChoiceError: If the split or the label does not exist.
+        ChoiceError: If the split, the label or the device does not exist.
     """
     return render_batch([index], seed=seed, split=split, labels=[label], options=options, device=device)[0]
 
