@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-
-import torch
+from typing import TYPE_CHECKING
 
 from ask_lib.errors import AskError, ChoiceError, RangeError, ShapeError
+
+if TYPE_CHECKING:
+    import torch
 
 
 def check_shape(name: str, tensor: torch.Tensor, pattern: Sequence[str | int], hint: str = "") -> None:
@@ -23,6 +25,8 @@ def check_shape(name: str, tensor: torch.Tensor, pattern: Sequence[str | int], h
     Raises:
         ShapeError: If it does not fit.
     """
+    import torch  # here, so that a command line can check its options before torch is loaded
+
     if not isinstance(tensor, torch.Tensor):
         raise ShapeError(f"{name}: expected a tensor {_show(pattern)}, got {type(tensor).__name__}. {hint}".rstrip())
     sizes: dict[str, int] = {}

@@ -36,6 +36,14 @@ class DownloadError(AskError, OSError):
     """A file could not be fetched, or is not the file that was meant."""
 
 
+class CacheError(AskError, OSError):
+    """The folder that keeps generated data cannot be read or written."""
+
+
+class WorkerError(AskError, RuntimeError):
+    """A process that shared the work ended before its part was done."""
+
+
 class ResultError(AskError, ValueError):
     """A file of recorded numbers is damaged, of another kind, or would hold what is no number."""
 

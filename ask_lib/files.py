@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -30,7 +31,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         The temporary path to write to.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    part = _part(path)
     try:
         yield part
         with part.open("rb") as handle:
@@ -41,6 +42,31 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if isinstance(error, OSError) and error.filename in (None, str(part)):
             error.filename = str(path)  # what was meant, for the message
         raise
+
+
+def check_writable(path: Path) -> None:
+    """Raise what writing a file would raise; called before hours of work, not after.
+
+    Args:
+        path: The file that is to be written; its folder is made where missing.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = _part(path)
+    try:
+        part.touch()
+        part.unlink()
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -88,7 +114,8 @@ def remove_parts(folder: Path, older_than: float = 0.0) -> None:
     """
     latest = time.time() - older_than if older_than else math.inf
     for part in folder.glob("*.part"):
-        with contextlib.suppress(FileNotFoundError):  # somebody else was first, or its writer came to an end
+        # Somebody else was first, or its writer came to an end; or it is somebody else's to remove.
+        with contextlib.suppress(FileNotFoundError, PermissionError):
             if part.stat().st_mtime <= latest:
                 part.unlink()
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shlex
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
+from ask_lib.command import exit_status
+from ask_lib.files import check_writable
 from ask_lib.reproduce import environment_report
 from ask_lib.results import flat, new_result, write_result
-from ask_scenes.commands import add_cache, three_by_four
+from ask_scenes.commands import COUNT, HEIGHT, SEED, Parser, add_cache, three_by_four, whole
+from ask_scenes.drawing import usable_device
 
 Numbers = dict[str, Any]
 Keep = Callable[[Numbers], None]
@@ -109,11 +113,11 @@ def colour_counts(rgb: torch.Tensor, mask: torch.Tensor | None = None) -> torch.
     )
 
 
-def command_line(package: str, arguments: Iterable[str]) -> str:
+def command_line(program: str, arguments: Iterable[str]) -> str:
     """What to type to run a command again on another machine.
 
     Args:
-        package: What ``python -m`` runs.
+        program: ``python -m`` and what it runs.
         arguments: What came after it.
 
     Returns:
@@ -126,26 +130,59 @@ def command_line(package: str, arguments: Iterable[str]) -> str:
             kept.append(word)
         elif not equals:
             next(words, None)
-    return shlex.join(["python", "-m", package, *kept])
+    return shlex.join([*program.split(), *kept])
 
 
-def add_probes(parser: argparse.ArgumentParser, usual: ProbeSettings, out: Path) -> None:
-    """Options of a command that runs probes.
+def probes_parser(name: str, about: str | None, usual: ProbeSettings, batch: int) -> Parser:
+    """What a command that runs probes takes.
 
     Args:
-        parser: The command's.
+        name: Of its module in ``experiments``.
+        about: What it is for.
         usual: The defaults.
-        out: Where the numbers go.
+        batch: Frames that the networks see at once: the fewest to learn from.
     """
-    parser.add_argument("--train", type=int, default=usual.train, help="frames to learn from")
-    parser.add_argument("--val", type=int, default=usual.val, help="frames to measure on")
-    parser.add_argument("--height", type=int, default=usual.size[0], help="of a 3 : 4 frame")
-    parser.add_argument("--epochs", type=int, default=usual.epochs)
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(usual.seeds), help="of the networks")
-    parser.add_argument("--out", type=Path, default=out)
-    parser.add_argument("--seed", type=int, default=0, help="of the frames")
+    parser = Parser(prog=f"python -m experiments.{name}", description=about)
+    parser.add_argument("--train", type=whole(batch, 10**6), default=usual.train, help="frames to learn from")
+    parser.add_argument("--val", type=COUNT, default=usual.val, help="frames to measure on")
+    parser.add_argument("--height", type=HEIGHT, default=usual.size[0], help="of a 3 : 4 frame")
+    parser.add_argument("--epochs", type=COUNT, default=usual.epochs)
+    parser.add_argument("--seeds", type=SEED, nargs="+", default=list(usual.seeds), help="of the networks")
+    parser.add_argument("--out", type=Path, default=Path("results") / f"{name}.json")
+    parser.add_argument("--seed", type=SEED, default=0, help="of the frames")
     parser.add_argument("--device", default="cpu")
     add_cache(parser)
+    return parser
+
+
+def run_probes_command(
+    parser: Parser,
+    data: Mapping[str, int],
+    prepare: Callable[[argparse.Namespace], tuple[ProbeSettings, Callable[[Keep], Numbers]]],
+    words: Sequence[str] | None,
+) -> int:
+    """Run the probes and record them.
+
+    Args:
+        parser: Of ``probes_parser``.
+        data: The data set's name and version.
+        prepare: Gives the settings and what runs the probes, from what was given.
+        words: By default those that the process was started with.
+
+    Returns:
+        The exit status.
+    """
+
+    def body() -> None:
+        typed = sys.argv[1:] if words is None else words
+        given = parser.parse_args(typed)
+        usable_device(given.device)
+        check_writable(given.out)
+        settings, run = prepare(given)
+        record_probes(given.out, command_line(parser.prog, typed), data, settings, run)
+        print(f"written to {given.out}")
+
+    return exit_status(body)
 
 
 def probe_settings(usual: Settings, given: argparse.Namespace, **more: Any) -> Settings:
@@ -153,7 +190,7 @@ def probe_settings(usual: Settings, given: argparse.Namespace, **more: Any) -> S
 
     Args:
         usual: The defaults.
-        given: What ``add_probes`` asked for.
+        given: What ``probes_parser`` asked for.
         more: Values of what only these settings have.
 
     Returns:

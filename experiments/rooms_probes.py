@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -181,6 +180,7 @@ def _forest(train: Rooms, val: Rooms, seed: int) -> float:
     return float((model.predict(key_features(val)) == val.label.numpy()).mean() * 100)
 
 
+BATCH = 50  # frames that a network sees at once
 SHIFT = 6  # pixels, at most, of the augmentation
 CHANNELS = {"rgb": 3, "depth": 1, "geometry": 3}
 
@@ -234,11 +234,11 @@ def _network(
     torch.manual_seed(seed)
     net = _Streams(inputs).to(settings.device).to(memory_format=torch.channels_last)
     data, label = _inputs(train, inputs, settings.device), train.label.to(settings.device)
-    steps = settings.epochs * (len(label) // 50)
+    steps = settings.epochs * (len(label) // BATCH)
     optimiser = torch.optim.AdamW(net.parameters(), 3e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, steps)
     for _ in range(settings.epochs):
-        for chosen in torch.randperm(len(label))[: len(label) // 50 * 50].reshape(-1, 50):
+        for chosen in torch.randperm(len(label))[: len(label) // BATCH * BATCH].reshape(-1, BATCH):
             batch = _augmented({name: data[name][chosen] for name in inputs})
             with torch.autocast(settings.device.split(":")[0], torch.bfloat16):
                 logits = net(batch)
@@ -276,19 +276,25 @@ def _accuracy(net: nn.Module, rooms: Rooms, inputs: Sequence[str], device: str) 
     return float(np.mean((guess == rooms.label).numpy()) * 100)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the probes and record them."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.rooms_probes", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--inputs", nargs="+", default=list(ProbeSettings.inputs), help="such as rgb or rgb+depth")
-    probes.add_probes(parser, ProbeSettings(), Path("results/rooms_probes.json"))
-    words = sys.argv[1:] if arguments is None else arguments
-    given = parser.parse_args(words)
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the probes and record them; returns the exit status."""
+    parser = probes.probes_parser("rooms_probes", __doc__, ProbeSettings(), BATCH)
+    parser.add_argument(
+        "--inputs", type=_inputs_of, nargs="+", default=list(ProbeSettings.inputs), help="such as rgb or rgb+depth"
+    )
+    return probes.run_probes_command(parser, {"rooms": VERSION}, _prepared_run, words)
+
+
+def _prepared_run(given: argparse.Namespace) -> tuple[ProbeSettings, Callable[[probes.Keep], probes.Numbers]]:
     settings = probes.probe_settings(ProbeSettings(), given, inputs=tuple(given.inputs))
-    command = probes.command_line("experiments.rooms_probes", words)
-    run = partial(run_probes, settings, given.root, partial(print, flush=True))
-    probes.record_probes(given.out, command, {"rooms": VERSION}, settings, run)
-    print(f"written to {given.out}")
+    return settings, partial(run_probes, settings, given.root, partial(print, flush=True))
+
+
+def _inputs_of(text: str) -> str:
+    if not set(text.split("+")) <= set(CHANNELS):
+        raise argparse.ArgumentTypeError(f"expected {', '.join(CHANNELS)}, or some joined by +, got {text!r}")
+    return text
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())
