@@ -18,7 +18,9 @@ A recorded run is a JSON object with
 from __future__ import annotations
 
 import math
+import os
 import re
+import shlex
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -47,6 +49,7 @@ KEYS: Mapping[str, type | tuple[type, ...]] = {
     "details": dict,
 }
 NAME = re.compile(r"[\w-]+")
+REALDATA = "$ASK_REALDATA"
 
 
 def new_result(
@@ -155,6 +158,20 @@ def check_result(content: Mapping[str, Any], what: str) -> None:
     bad = [name for name, value in content["values"].items() if not _is_value(value)]
     if bad:
         raise ResultError(f"{what}: value {bad[0]!r} is {_shown(content['values'][bad[0]])}, expected a finite number.")
+
+
+def without_machine(value: Any) -> Any:
+    """Paths as another person would write them: below the real data, or by their last part."""
+    if not isinstance(value, str) or os.sep not in value:
+        return value
+    parts = Path(value).parts
+    return "/".join([REALDATA, *parts[parts.index("realdata") + 1 :]]) if "realdata" in parts else parts[-1]
+
+
+def shell_word(text: str) -> str:
+    """A text as one word of a command; what `without_machine` made of a path still names the real data's folder."""
+    base, slash, rest = text.partition("/")
+    return f'"{REALDATA}"{slash}{rest and shlex.quote(rest)}' if base == REALDATA else shlex.quote(text)
 
 
 def flat(numbers: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -32,10 +32,10 @@ from ask_lib.methods.encoding import avg_max_pool
 from ask_lib.methods.scda import activation_map, bounding_box, mean_mask, scda, selection_mask
 from ask_lib.models.backbones import Backbone, load_backbone
 from ask_lib.models.features import FeatureTap
-from ask_lib.results import new_result, write_result
+from ask_lib.results import new_result, shell_word, without_machine, write_result
 from ask_lib.train.data import stratified_split
 from tools.project import BUILD, ROOT, digest, exit_status, read_json, tree_bytes, write_atomic
-from tools.results import RESULTS, shell_word, without_machine
+from tools.results import RESULTS
 
 KEPT = BUILD / "recorded"
 VARIANTS: dict[str, tuple[int, transforms.Mode] | None] = {

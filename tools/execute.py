@@ -19,7 +19,7 @@ from typing import Any
 
 import nbformat
 
-from ask_lib.results import summarise
+from ask_lib.results import shell_word, summarise, without_machine
 from ask_lib.show.record import Value, recorded_values
 from tools.project import (
     BUILD,
@@ -36,7 +36,7 @@ from tools.project import (
     tree_bytes,
     write_atomic,
 )
-from tools.results import check_result_name, record_chapter, shell_word, without_machine
+from tools.results import check_result_name, record_chapter
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 SHARED_INPUTS = ("ask_lib", "ask_scenes", "constraints.txt", "tools/execute.py", "tools/project.py")

@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
-import shlex
 from pathlib import Path
 from typing import Any
 
 from ask_lib.errors import ResultError
-from ask_lib.results import NAME, new_result, read_result, write_result
+from ask_lib.results import NAME, new_result, read_result, without_machine, write_result
 from ask_lib.show.record import Value
 from ask_scenes import objects, rooms
 from tools.project import ROOT, ToolError
 
 RESULTS = ROOT / "results"
-REALDATA = "$ASK_REALDATA"
-
-
-def without_machine(value: Any) -> Any:
-    """Paths as another person would write them: below the real data, or by their last part."""
-    if not isinstance(value, str) or os.sep not in value:
-        return value
-    parts = Path(value).parts
-    return "/".join([REALDATA, *parts[parts.index("realdata") + 1 :]]) if "realdata" in parts else parts[-1]
-
-
-def shell_word(text: str) -> str:
-    """A text as one word of a command; what `without_machine` made of a path still names the real data's folder."""
-    base, slash, rest = text.partition("/")
-    return f'"{REALDATA}"{slash}{rest and shlex.quote(rest)}' if base == REALDATA else shlex.quote(text)
 
 
 def check_result_name(name: str) -> None:

@@ -1,0 +1,203 @@
+"""What experiments share: parts that are kept, a digest of what they were made from, and one kind of command line.
+
+An experiment is a file with a function that records, and four lines that make it a command::
+
+    def record(args: argparse.Namespace) -> None:
+        key = f"{code_digest('experiments.mine')}, torch {torch.__version__}"
+        parts = {str(seed): kept(KEPT / "mine", str(seed), f"{key}, seed {seed}", lambda: ...) for seed in args.seeds}
+        save(args.out, "mine", command=args.command, seeds=args.seeds, values=...)
+
+    if __name__ == "__main__":
+        raise SystemExit(run(parser_of("experiments.mine", __doc__, seeds=[0, 1, 2]), record))
+
+A run that is stopped goes on with the next part when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ask_lib.errors import AskError, ResultError
+from ask_lib.files import read_object, write_json
+from ask_lib.results import new_result, shell_word, without_machine, write_result
+from tools.imports import ROOT, own_files
+
+if TYPE_CHECKING:
+    from ask_lib.data.image_folder import PictureFolder
+
+RESULTS = ROOT / "results"
+KEPT = ROOT / "_build" / "recorded"
+OF_THIS_MACHINE = ("--out", "--root")  # where things lie; no number depends on it
+Body = Callable[[argparse.Namespace], None]
+
+
+def kept(folder: Path, name: str, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A part from the folder, or made now and kept there as ``NAME.json``.
+
+    Args:
+        folder: Where this experiment's parts lie.
+        name: The part's.
+        key: What it was made from: code, data, seeds. A part of another key, or one that is damaged, is made again.
+        make: Gives the part; what JSON holds.
+
+    Returns:
+        The part, with ``seconds``: how long it took.
+
+    Raises:
+        ResultError: If the part holds NaN, or what JSON has no form for.
+    """
+    path = folder / f"{name}.json"
+    if (part := _held(path, key)) is not None:
+        print(f"{name}: kept", flush=True)
+        return part
+    print(f"{name}: begun", flush=True)
+    started = time.monotonic()
+    part = make()
+    part["seconds"] = round(time.monotonic() - started, 1)
+    try:
+        write_json(path, {"key": key, "part": part})
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ResultError(f"part {name!r} of {folder.name} cannot be kept as JSON ({error}).") from error
+    print(f"{name}: {part['seconds']:.0f} s", flush=True)
+    return part
+
+
+def _held(path: Path, key: str) -> dict[str, Any] | None:
+    """A part of this key, or None where there is none."""
+    if not path.exists():
+        return None
+    try:
+        held = read_object(path, "a part of an experiment", ResultError)
+    except ResultError as error:
+        print(f"{path.stem}: damaged, made again ({error})", flush=True)
+        return None
+    part = held.get("part")
+    return part if held.get("key") == key and isinstance(part, dict) else None
+
+
+def digest(parts: Iterable[bytes]) -> str:
+    """The first twelve digits of the SHA-256 of several byte strings, kept apart."""
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(len(part).to_bytes(8, "little"))
+        total.update(part)
+    return total.hexdigest()[:12]
+
+
+def code_digest(*modules: str, root: Path = ROOT) -> str:
+    """Of the code that makes a part: some modules and all of ours that they import, directly or not.
+
+    Args:
+        modules: The experiment's own first: ``experiments.scda``.
+        root: The repository.
+
+    Raises:
+        ResultError: If one of them has no file, as a digest of nothing would never change.
+    """
+    for module in modules:
+        place = root.joinpath(*module.split("."))
+        if not (place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()):
+            raise ResultError(f"code_digest: no module {module!r} below {root}.")
+    files = own_files(modules, root)
+    return digest(part for path in files for part in (path.relative_to(root).as_posix().encode(), path.read_bytes()))
+
+
+def pictures_digest(pictures: PictureFolder) -> str:
+    """Of the pictures' names, sizes and pixels."""
+    read = ((each.name, str(each.image.size), each.image.tobytes()) for each in pictures)
+    return digest(part for name, size, pixels in read for part in (name.encode(), size.encode(), pixels))
+
+
+def command_of(module: str, words: Sequence[str]) -> str:
+    """What to type to run a command again on another machine.
+
+    Args:
+        module: What ``python -m`` runs.
+        words: What came after it; ``--out`` and ``--root`` are left out, folders are written without this machine's.
+    """
+    typed, left = [f"python -m {module}"], iter(words)
+    for word in left:
+        name, equals, value = word.partition("=")
+        if name in OF_THIS_MACHINE:
+            if not equals:
+                next(left, None)
+        elif name.startswith("--") and equals:
+            typed.append(f"{name}={shell_word(without_machine(value))}")
+        else:
+            typed.append(shell_word(without_machine(word)))
+    return " ".join(typed)
+
+
+def parser_of(module: str, doc: str | None, seeds: Sequence[int] = ()) -> argparse.ArgumentParser:
+    """A command's parser with ``--out``, and ``--seeds`` where it has any; the experiment adds its own options.
+
+    Args:
+        module: What ``python -m`` runs.
+        doc: The module's docstring: what ``--help`` prints.
+        seeds: The usual ones.
+    """
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {module}",
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    if seeds:
+        parser.add_argument("--seeds", type=_seed, nargs="+", default=list(seeds), help=f"usually {list(seeds)}")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of what is recorded; usually results/")
+    return parser
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"a seed is a whole number from 0 to {2**32 - 1}, got {text!r}")
+    return int(text)
+
+
+def run(parser: argparse.ArgumentParser, body: Body, arguments: Sequence[str] | None = None) -> int:
+    """Run an experiment's command; an error that is foreseen becomes one line on stderr.
+
+    Args:
+        parser: Of `parser_of`.
+        body: The experiment. Its arguments have ``command`` too: what to type to repeat it.
+        arguments: The words; by default the command line's.
+
+    Returns:
+        The exit status: 0, 2 after an error, 130 after Ctrl-C.
+    """
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    args = parser.parse_args(words)
+    args.command = command_of(parser.prog.removeprefix("python -m "), words)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)  # now, not after hours
+        body(args)
+    except (AskError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nstopped; finished parts are kept, the same command goes on from there", file=sys.stderr)
+        return 130
+    return 0
+
+
+def save(out: Path, name: str, *, command: str, **more: Any) -> dict[str, Any]:
+    """Write a recorded run to ``out/NAME.json`` with this repository's commit, and say so.
+
+    Args:
+        out: The folder.
+        name: The run's.
+        command: What to type to repeat it.
+        more: What else `ask_lib.results.new_result` takes.
+
+    Returns:
+        What was written.
+    """
+    content = new_result(name, command=command, folder=ROOT, **more)
+    print(f"recorded {write_result(out, content)}", flush=True)
+    return content
