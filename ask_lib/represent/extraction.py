@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -27,7 +27,11 @@ _DIGEST = 32  # bytes of SHA-256, before a part's content
 _WAITING = 8  # batches' worth of images that wait for others of their size
 
 
-Images = Sequence[torch.Tensor] | torch.Tensor
+class Images(Protocol):
+    """Pictures by number, each read when it is asked for: a tensor ``(N, 3, H, W)``, a list, a data set of your own."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, number: int, /) -> torch.Tensor: ...
 
 
 def extract(
