@@ -142,9 +142,10 @@ def max_pool(features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.
     check_map(features, mask)
     if mask is None:
         return features.amax(dim=(2, 3))
-    ceiling = torch.where(mask.bool(), torch.inf, -torch.inf).to(features.dtype)[:, None]  # (B, 1, H, W)
+    kept = mask.bool()
+    ceiling = torch.where(kept, torch.inf, -torch.inf).to(features.dtype)[:, None]  # (B, 1, H, W)
     peak = features.clamp(max=ceiling).amax(dim=(2, 3))  # (B, C); several times quicker than torch.where
-    return peak.masked_fill(~mask.flatten(1).any(dim=1, keepdim=True), 0.0)
+    return peak.masked_fill(~kept.flatten(1).any(dim=1, keepdim=True), 0.0)
 
 
 def check_map(features: torch.Tensor, mask: torch.Tensor | None = None) -> None:
