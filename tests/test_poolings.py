@@ -87,9 +87,10 @@ def test_half_precision_comes_near_and_does_not_overflow(pool: Pooling, dtype: t
 
 
 @every
-@pytest.mark.parametrize("mask", [None, masks()], ids=["all", "masked"])
+@pytest.mark.parametrize("mask", [None, masks()[:1, :4, :5]], ids=["all", "masked"])
 def test_gradients_are_right(pool: Pooling, mask: torch.Tensor | None):
-    features = (maps(channels=3) + 0.05 * torch.rand(1, 3, 5, 7, dtype=torch.float64)).requires_grad_()  # no ties
+    noise = torch.rand(1, 2, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3))  # no ties
+    features = (maps()[:1, :2, :4, :5] + 0.05 * noise).requires_grad_()
     assert torch.autograd.gradcheck(lambda x: pool(x, mask), (features,))
 
 

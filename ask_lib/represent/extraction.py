@@ -227,7 +227,7 @@ def _ingredients(value: Any, seen: tuple[object, ...]) -> Iterator[bytes]:
 def _code(value: Any, seen: tuple[object, ...]) -> Iterator[bytes]:
     """A function's or class's name; of one that no library holds also its source, and what its source names."""
     yield f"{value.__module__}.{value.__qualname__}".encode()
-    if inspect.isbuiltin(value) or value.__module__.split(".")[0] in ("ask_lib", "torch", "builtins"):
+    if inspect.isbuiltin(value) or str(value.__module__).split(".")[0] in ("ask_lib", "torch", "builtins"):
         return
     try:
         yield inspect.getsource(value).encode()
