@@ -34,7 +34,6 @@ from ask_lib.represent import Coded, Pooled, Representation, SCDAPlus, WithMirro
 from ask_lib.results import without_machine
 from ask_lib.train.data import stratified_split
 from experiments.recording import KEPT, code_digest, kept, parser_of, pictures_digest, run, save
-from tools.project import ROOT
 
 VARIANTS: dict[str, tuple[int, transforms.Mode] | None] = {
     "crop224": (224, "short"),  # the middle square
@@ -305,7 +304,7 @@ def record_flowers17(args: argparse.Namespace) -> None:
     print(pictures.report)
     backbone = load_backbone("squeezenet1_0", args.weights)
     made_from = (
-        f"code {code_digest('experiments.scda', root=ROOT)}, torch {torch.__version__}, {backbone.weights}, "
+        f"code {code_digest('experiments.scda')}, torch {torch.__version__}, {backbone.weights}, "
         f"seeds {list(args.seeds)}, {len(pictures)} pictures {pictures_digest(pictures)}"
     )
     parts = {
@@ -416,7 +415,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: returns the exit status."""
     parser = parser_of("experiments.scda", __doc__, seeds=[0, 1, 2, 3, 4])
     parser.add_argument("run", choices=["flowers17", "masks"], help="the tables, or the masks of some pictures")
-    real = Path(os.environ.get("ASK_REALDATA") or ROOT.parent / "shared" / "realdata")
+    real = Path(os.environ.get("ASK_REALDATA") or Path(__file__).resolve().parents[2] / "shared" / "realdata")
     parser.add_argument("--images", type=Path, default=real / "flowers17", help="17 folders, one a class")
     parser.add_argument("--weights", type=Path, default=real / "weights" / "squeezenet1_0_imagenet.pt")
     return run(parser, lambda args: (record_masks if args.run == "masks" else record_flowers17)(args), arguments)
