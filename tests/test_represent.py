@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from scipy.special import softmax
 from torch import nn
 
 from ask_lib.errors import AskError, LayerNotFoundError, RangeError, ShapeError
@@ -323,6 +324,26 @@ def own_mask(features: torch.Tensor) -> torch.Tensor:
     return mean_mask(features, FACTOR)
 
 
+class Own:
+    """A representation with nothing of ours in it."""
+
+    layers = ("high",)
+
+    def __call__(self, maps: Maps) -> torch.Tensor:
+        return maps["high"].mean(dim=(2, 3)) * FACTOR
+
+    def weights(self, maps: Maps) -> torch.Tensor:
+        return maps["high"].sum(dim=1)
+
+    def pooled(self, features: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        return self({"high": features})
+
+
+def by_others(features: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """A function of another library is a name, one of torch's written in C too."""
+    return torch.from_numpy(softmax(torch.Tensor.flatten(features, 2).mean(dim=2).numpy()))
+
+
 def fitted(seed: int) -> dict[str, Representation]:
     return {"code": Coded(VLAD(2), "high").fit(maps(20, seed))}
 
@@ -363,8 +384,15 @@ def test_weights_fits_and_what_a_function_names_make_parts_anew(
 
     rows: dict[str, Representation] = {"row": Pooled(gem, "high", own_mask)}
     assert (passes(rows), passes(rows)) == (1, 0)
+    own: dict[str, Representation] = {"row": Own()}
+    assert (passes(own), passes(own)) == (1, 0)
     monkeypatch.setattr(sys.modules[__name__], "FACTOR", 0.5)
     assert (passes(rows), passes(rows)) == (1, 0)
+    assert (passes(own), passes(own)) == (1, 0)
+    theirs: dict[str, Representation] = {
+        "row": Pooled(lambda f, mask: torch.from_numpy(softmax(f.mean(dim=(2, 3)).numpy())), "high")
+    }
+    assert (passes(theirs), passes(theirs)) == (1, 0)
     factor = 2.0
     closed: dict[str, Representation] = {"row": Pooled(gem, "high", lambda maps: mean_mask(maps, factor))}
     assert (passes(closed), passes(closed)) == (1, 0)

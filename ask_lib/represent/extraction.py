@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import inspect
 import io
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -194,7 +195,8 @@ def _key(
 def _sha256(parts: Iterable[bytes]) -> bytes:
     digest = hashlib.sha256()
     for part in parts:
-        digest.update(len(part).to_bytes(8, "little") + part)  # so that no two lists of parts run together alike
+        digest.update(len(part).to_bytes(8, "little"))  # so that no two lists of parts run together alike
+        digest.update(part)
     return digest.digest()
 
 
@@ -219,22 +221,28 @@ def _ingredients(value: Any, seen: tuple[object, ...]) -> Iterator[bytes]:
     elif inspect.isroutine(value) or inspect.isclass(value):
         yield from _code(value, seen)
     elif hasattr(value, "__dict__"):
-        yield from _ingredients([type(value), vars(value)], seen)
+        yield from _ingredients([type(value).__mro__, vars(value)], seen)
     else:
         raise AskError(f"cache: expected numbers, tensors and functions in a representation, got {value!r}.")
 
 
 def _code(value: Any, seen: tuple[object, ...]) -> Iterator[bytes]:
     """A function's or class's name; of one that no library holds also its source, and what its source names."""
-    yield f"{value.__module__}.{value.__qualname__}".encode()
-    if inspect.isbuiltin(value) or str(value.__module__).split(".")[0] in ("ask_lib", "torch", "builtins"):
+    name, written_in_python = value.__qualname__, inspect.isfunction(value) or inspect.isclass(value)
+    yield f"{value.__module__}.{name}".encode()
+    if not written_in_python or _of_a_library(str(value.__module__).split(".")[0]):
         return
     try:
         yield inspect.getsource(value).encode()
     except (OSError, TypeError) as cause:
-        raise AskError(
-            f"cache: found no source of {value.__qualname__}. Define it in a file, or cache nothing."
-        ) from cause
-    if inspect.isfunction(value):
-        named = inspect.getclosurevars(value)
-        yield from _ingredients([value.__defaults__, value.__kwdefaults__, named.nonlocals, named.globals], seen)
+        raise AskError(f"cache: found no source of {name}. Define it in a file, or cache nothing.") from cause
+    for function in filter(inspect.isfunction, [value, *vars(value).values()]):
+        named = inspect.getclosurevars(function)
+        yield from _ingredients([function.__defaults__, function.__kwdefaults__], seen)
+        yield from _ingredients([named.nonlocals, named.globals], seen)
+
+
+def _of_a_library(package: str) -> bool:
+    """Whether a package is no one's own: its code changes with its version, not from run to run."""
+    place = str(getattr(sys.modules.get(package), "__file__", ""))
+    return package in ("ask_lib", "torch", *sys.stdlib_module_names) or "site-packages" in place
