@@ -9,7 +9,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
-from ask_lib.errors import AskError, ChoiceError, RangeError, ShapeError
+from ask_lib.errors import AskError, RangeError, ShapeError
 from ask_lib.evaluate.linear import LinearSVM
 
 
@@ -20,12 +20,11 @@ def clouds(classes: int = 3, each: int = 30, seed: int = 0) -> tuple[torch.Tenso
 
 
 @pytest.mark.parametrize("classes", [2, 3])
-@pytest.mark.parametrize("settings", [{}, {"c": 10.0}, {"loss": "hinge"}, {"dual": False}, {"bias": False}], ids=str)
+@pytest.mark.parametrize("settings", [{}, {"c": 10.0}, {"dual": False}], ids=str)
 def test_it_predicts_as_scikit_learn_does(classes: int, settings: dict[str, object]):
     vectors, labels = clouds(classes)
     ours = LinearSVM(**settings).fit(vectors, labels)  # type: ignore[arg-type]
-    names = {"c": "C", "bias": "fit_intercept"}
-    given = {"dual": True} | {names.get(key, key): value for key, value in settings.items()}
+    given = {"dual": True} | {{"c": "C"}.get(key, key): value for key, value in settings.items()}
     theirs = LinearSVC(random_state=0, max_iter=10_000, **given).fit(vectors.double().numpy(), labels.numpy())
     assert ours.predict(vectors).tolist() == theirs.predict(vectors.double().numpy()).tolist()
     decision = torch.as_tensor(theirs.decision_function(vectors.double().numpy())).view(len(labels), -1)
@@ -46,15 +45,6 @@ def test_the_answer_is_where_the_objective_is_flat(c: float):
     torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-5)
 
 
-def test_the_margin_of_two_points():
-    """Hinge loss, large C: the border halves the way, and both points lie at distance one on its scale."""
-    svm = LinearSVM(1e6, loss="hinge", bias=False).fit(torch.tensor([[-2.0], [2.0]]), torch.tensor([0, 1]))
-    assert svm.weight is not None and svm.weight[1].item() == pytest.approx(0.5, abs=1e-4)
-    torch.testing.assert_close(
-        svm.decision(torch.tensor([[2.0]])), torch.tensor([[-1.0, 1.0]]).double(), atol=1e-3, rtol=0
-    )
-
-
 def test_labels_need_not_begin_at_zero_and_the_seed_settles_the_result():
     vectors, labels = clouds()
     svm, again = LinearSVM().fit(vectors, labels * 7 + 5), LinearSVM().fit(vectors, labels * 7 + 5)
@@ -68,7 +58,7 @@ def test_what_has_not_converged_warns():
         warnings.simplefilter("error", ConvergenceWarning)
         LinearSVM().fit(vectors, labels)
         with pytest.raises(ConvergenceWarning):
-            LinearSVM(1e4, max_iter=1).fit(vectors, labels)
+            LinearSVM(1e9, tolerance=1e-15).fit(vectors[:, :1], labels)
 
 
 def test_errors_say_what_to_do():
@@ -81,11 +71,7 @@ def test_errors_say_what_to_do():
         LinearSVM().fit(vectors, labels[:-1])
     with pytest.raises(ShapeError, match="in fit"):
         LinearSVM().fit(vectors, labels).predict(vectors[:, :2])
-    with pytest.raises(RangeError, match="primal"):
-        LinearSVM(loss="hinge", dual=False)
-    with pytest.raises(ChoiceError, match="squared_hinge"):
-        LinearSVM(loss="square_hinge")
-    for bad in ({"c": 0.0}, {"tolerance": 0.0}, {"max_iter": 0}):
+    for bad in ({"c": 0.0}, {"tolerance": 0.0}):
         with pytest.raises(RangeError):
             LinearSVM(**bad)  # type: ignore[arg-type]
 

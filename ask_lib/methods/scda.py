@@ -10,29 +10,13 @@ leaves open is settled by the authors' MATLAB code.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from torch.nn import functional
 
 from ask_lib.checks import check_shape
-from ask_lib.errors import AskError, RangeError
-from ask_lib.methods.descriptors import (
-    above_mean,
-    above_mean_numpy,
-    flat_mask,
-    l2_normalize,
-    masked_mean_max,
-    mean_max_numpy,
-    resize_mask,
-    suits_numpy,
-    unit_length_numpy,
-    watched,
-)
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from ask_lib.errors import RangeError
+from ask_lib.methods.descriptors import above_mean, avg_pool, l2_normalize, max_pool, resize_mask
 
 _TOUCHING = np.zeros((3, 3, 3), dtype=bool)
 _TOUCHING[1] = True  # the eight cells around in the same mask, none of another mask
@@ -53,8 +37,6 @@ def activation_map(features: torch.Tensor) -> torch.Tensor:
         ShapeError: If ``features`` is not four-dimensional.
     """
     check_shape("features", features, "BCHW", _ADD_MAP_BATCH)
-    if suits_numpy(features):  # twice as fast as torch on large maps: it reads them in the order of memory
-        return torch.from_numpy(features.detach().numpy().sum(axis=1))  # [SCDA-1] (B, H, W)
     wide = torch.promote_types(features.dtype, torch.float32)  # in half precision 512 channels overflow, or round
     return features.sum(dim=1, dtype=wide)  # [SCDA-1] (B, H, W)
 
@@ -93,9 +75,12 @@ def largest_component(mask: torch.Tensor) -> torch.Tensor:
     first column by column, each column from above. An empty mask stays empty. (The authors' ``bwconncomp`` and ``max``
     do the same, except that they fail on an empty mask.)
 
-    On the CPU scipy labels all masks in one call. Elsewhere cells adopt the smallest number about them, and follow it
-    as a pointer, until nothing changes; then each component has one number. Only "did anything change" leaves the
-    device, once a round.
+    On the CPU scipy labels all masks in one call: the one step that leaves torch, since nothing in torch is as quick.
+    On a GPU cells adopt the smallest number about them, and follow it as a pointer, until nothing changes; then each
+    component has one number. Only "did anything change" leaves the device, once a round.
+
+    >>> largest_component(torch.tensor([[[True, False, True, True]]]))
+    tensor([[[False, False,  True,  True]]])
 
     Args:
         mask: bool, ``(B, H, W)``.
@@ -105,20 +90,12 @@ def largest_component(mask: torch.Tensor) -> torch.Tensor:
 
     Raises:
         ShapeError: If ``mask`` is not three-dimensional.
-        AskError: Under ``torch.jit.trace``, ``torch.func`` and forward differentiation, which follow no search.
     """
     check_shape("mask", mask, "BHW", _ADD_BATCH)
-    if watched():
-        raise AskError(
-            "torch.jit.trace, torch.func and forward differentiation cannot follow the search for the largest "
-            "component. Find the mask before, with selection_mask(features), and hand it over: scda(features, mask)."
-        )
-    mask = mask.bool()
     if not mask.numel():
-        return mask.clone()
-    if mask.device.type == "cpu":
-        return torch.from_numpy(_largest_numpy(mask.numpy()))
-    return _largest_by_pointers(mask)
+        return mask.bool()
+    find = _largest_by_scipy if mask.device.type == "cpu" else _largest_by_pointers
+    return find(mask.bool())
 
 
 def scda(features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
@@ -130,6 +107,9 @@ def scda(features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tens
     Departs from the authors' code: there a single kept descriptor collapses to one number (MATLAB's ``squeeze`` turns
     it into a column, whose mean is taken). For an empty mask of relu5_2 it gives zeros too; with one of pool5 it fails.
 
+    >>> scda(torch.tensor([[[[3.0, 0.0, 1.0]], [[4.0, 0.0, 0.0]]]]))
+    tensor([[0.6000, 0.8000, 0.6000, 0.8000]])
+
     Args:
         features: ``(B, C, H, W)``, after ReLU.
         mask: bool, ``(B, H, W)``, True = kept; None: ``selection_mask(features)``.
@@ -140,13 +120,9 @@ def scda(features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tens
     Raises:
         ShapeError: If the shapes do not fit.
     """
-    check_shape("features", features, "BCHW", _ADD_MAP_BATCH)
-    if suits_numpy(features) and features.numel():
-        given = None if mask is None else flat_mask(features, mask).numpy()
-        return torch.from_numpy(_scda_numpy(features.detach().numpy(), given))
     kept = selection_mask(features) if mask is None else mask
-    mean_and_peak = masked_mean_max(features, kept)  # [SCDA-4] [SCDA-5] (B, 2, C)
-    return l2_normalize(mean_and_peak).flatten(1)  # [SCDA-6] (B, 2C)
+    halves = torch.stack([avg_pool(features, kept), max_pool(features, kept)], dim=1)  # [SCDA-4] [SCDA-5] (B, 2, C)
+    return l2_normalize(halves).flatten(1)  # [SCDA-6] (B, 2C)
 
 
 def lower_mask(features: torch.Tensor, component: torch.Tensor) -> torch.Tensor:
@@ -251,30 +227,18 @@ def _extent(used: torch.Tensor, length: int) -> tuple[torch.Tensor, torch.Tensor
     return edge[0], edge[1]
 
 
-def _largest_numpy(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _largest_by_scipy(mask: torch.Tensor) -> torch.Tensor:
     from scipy import ndimage
 
-    upright = mask.transpose(0, 2, 1)  # (B, W, H): now column after column
+    upright = mask.transpose(1, 2).numpy()  # (B, W, H): now column after column
     labels, _ = ndimage.label(upright, _TOUCHING)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0  # the background
-    labels = labels.reshape(len(labels), -1)  # (B, W*H)
-    first = sizes[labels].argmax(axis=1)  # the first cell of the largest component: argmax takes the first of equals
-    chosen = labels[np.arange(len(labels)), first][:, None]  # (B, 1)
-    kept: NDArray[np.bool_] = (labels == chosen) & (labels > 0)
-    return np.ascontiguousarray(kept.reshape(upright.shape).transpose(0, 2, 1))
-
-
-def _scda_numpy(maps: NDArray[np.floating], kept: NDArray[np.bool_] | None) -> NDArray[np.floating]:
-    """`scda` from end to end in numpy: for a picture or two, torch's calls would take longer than the work.
-
-    A given mask, ``(B, H*W)``, takes the same way, so that a mask found here and one found before give equal bits.
-    """
-    batch, channels = maps.shape[:2]
-    if kept is None:
-        kept = _largest_numpy(above_mean_numpy(maps.sum(axis=1))).reshape(batch, -1)  # [SCDA-1] [SCDA-2] [SCDA-3]
-    pairs = mean_max_numpy(maps.reshape(batch, channels, -1), kept)  # [SCDA-4] [SCDA-5] (B, 2, C)
-    return unit_length_numpy(pairs).reshape(batch, -1)  # [SCDA-6] (B, 2C)
+    rows = labels.reshape(len(labels), -1)  # (B, W*H)
+    first = sizes[rows].argmax(axis=1)[:, None]  # the first cell of the largest component: argmax takes the first
+    chosen = np.take_along_axis(rows, first, axis=1)  # (B, 1)
+    kept = (rows == chosen) & (rows > 0)
+    return torch.from_numpy(kept.reshape(upright.shape)).transpose(1, 2).contiguous()
 
 
 def _largest_by_pointers(mask: torch.Tensor) -> torch.Tensor:

@@ -41,7 +41,7 @@ from PIL import Image
 
 from ask_lib.checks import check_choice, check_range
 from ask_lib.errors import ChoiceError, RangeError, ShapeError
-from ask_lib.methods.descriptors import above_mean, resize_mask, row_means_numpy
+from ask_lib.methods.descriptors import above_mean, resize_mask
 from ask_lib.methods.scda import largest_component
 
 RULES = ("above mean", "above", "below")
@@ -628,8 +628,8 @@ def _cells(name: str, given: Any, rule: str) -> _Cells:
     kept = np.ascontiguousarray(held, dtype=np.float32)
     if not np.isfinite(kept).all():
         raise RangeError(f"{name}: expected finite numbers, got {int((~np.isfinite(kept)).sum())} that are not.")
-    mean = row_means_numpy(kept.reshape(1, -1).astype(np.float64))
-    return _Cells(kept, rule, float(mean[0, 0]))
+    mean = torch.from_numpy(kept).double()[None].mean(dim=(1, 2))  # to the last bit that of above_mean
+    return _Cells(kept, rule, float(mean))
 
 
 def _truth(name: str, given: Any) -> npt.NDArray[np.bool_]:
