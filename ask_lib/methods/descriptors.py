@@ -1,6 +1,7 @@
 """From a layer's map to local descriptors and back: the one file that the methods share.
 
 A map is ``(B, C, H, W)``. Its cell (x, y) is the descriptor of one place: a vector of C numbers.
+Shapes that do not fit raise a ``ShapeError``, throughout.
 """
 
 from __future__ import annotations
@@ -26,9 +27,6 @@ def to_descriptors(features: torch.Tensor) -> torch.Tensor:
 
     Returns:
         ``(B, H*W, C)``; cell (x, y) is entry ``y * W + x``.
-
-    Raises:
-        ShapeError: If ``features`` is not four-dimensional.
     """
     check_shape("features", features, "BCHW", _ADD_BATCH)
     return features.flatten(2).transpose(1, 2)  # (B, H*W, C)
@@ -85,9 +83,6 @@ def above_mean(maps: torch.Tensor, factor: float = 1.0) -> torch.Tensor:
 
     Returns:
         bool, ``(B, H, W)``.
-
-    Raises:
-        ShapeError: If ``maps`` is not three-dimensional.
     """
     check_shape("maps", maps, "BHW", "Sum or average the channels of a (B, C, H, W) map first.")
     if not maps.numel():
@@ -110,9 +105,6 @@ def avg_pool(features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.
 
     Returns:
         ``(B, C)``.
-
-    Raises:
-        ShapeError: If the shapes do not fit.
     """
     check_map(features, mask)
     if mask is None:
@@ -135,9 +127,6 @@ def max_pool(features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.
 
     Returns:
         ``(B, C)``.
-
-    Raises:
-        ShapeError: If the shapes do not fit.
     """
     check_map(features, mask)
     if mask is None:
@@ -152,7 +141,6 @@ def check_map(features: torch.Tensor, mask: torch.Tensor | None = None) -> None:
     """Raise unless ``features`` is a map ``(B, C, H, W)`` of at least one cell, and ``mask`` one of its grid.
 
     Raises:
-        ShapeError: If the shapes do not fit.
         AskError: If the mask lies on another device.
     """
     check_shape("features", features, "BCHW", _ADD_BATCH)

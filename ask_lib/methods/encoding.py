@@ -1,8 +1,9 @@
 """The baselines: other ways to make one vector of a map or of a list of descriptors.
 
 Every pooling takes ``(features, mask=None)`` and stands in ``POOLINGS``; a new one is one function and one line there.
-None normalises its result unless it says so. SCDA's tables compare pooled vectors after ``l2_normalize``, VLAD and
-Fisher vectors after ``signed_sqrt`` and ``l2_normalize``.
+None normalises its result unless it says so. The codebooks' ``fit`` and ``encode`` take descriptors ``(B, N, C)`` and
+a mask ``(B, N)``, or ``(B, H, W)`` with N = H*W. SCDA's tables compare pooled vectors after ``l2_normalize``, VLAD and
+Fisher vectors after ``signed_sqrt`` and ``l2_normalize``. Shapes that do not fit raise a ``ShapeError``, throughout.
 """
 
 from __future__ import annotations
@@ -226,12 +227,7 @@ class VLAD:
     def fit(self, descriptors: torch.Tensor, mask: torch.Tensor | None = None) -> Self:
         """Find the centroids.
 
-        Args:
-            descriptors: ``(B, N, C)``.
-            mask: bool, ``(B, N)`` or ``(B, H, W)`` with N = H*W, True = used; None uses all.
-
         Raises:
-            ShapeError: If the shapes do not fit.
             RangeError: If fewer than ``k`` descriptors are used.
         """
         from sklearn.cluster import KMeans
@@ -241,11 +237,7 @@ class VLAD:
         return self
 
     def encode(self, descriptors: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """The vector of each image.
-
-        Args:
-            descriptors: ``(B, N, C)``.
-            mask: bool, ``(B, N)`` or ``(B, H, W)``, True = used; None uses all. An empty mask gives a zero vector.
+        """The vector of each image; an empty mask gives a zero vector.
 
         Returns:
             ``(B, k*C)``, centroid after centroid; not normalised.
@@ -300,12 +292,7 @@ class FisherVector:
     def fit(self, descriptors: torch.Tensor, mask: torch.Tensor | None = None) -> Self:
         """Fit the mixture.
 
-        Args:
-            descriptors: ``(B, N, C)``.
-            mask: bool, ``(B, N)`` or ``(B, H, W)`` with N = H*W, True = used; None uses all.
-
         Raises:
-            ShapeError: If the shapes do not fit.
             RangeError: If fewer than ``k``, or fewer than 2, descriptors are used.
         """
         from sklearn.mixture import GaussianMixture
@@ -318,11 +305,7 @@ class FisherVector:
         return self
 
     def encode(self, descriptors: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """The vector of each image.
-
-        Args:
-            descriptors: ``(B, N, C)``.
-            mask: bool, ``(B, N)`` or ``(B, H, W)``, True = used; None uses all. An empty mask gives a zero vector.
+        """The vector of each image; an empty mask gives a zero vector.
 
         Returns:
             ``(B, 2*k*C)``: the gradients of the means, Gaussian after Gaussian, then those of the standard deviations;

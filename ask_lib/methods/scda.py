@@ -6,6 +6,7 @@ the maximum of the kept descriptors. Nothing is learned.
 Source: Wei, Luo, Wu, Zhou: Selective Convolutional Descriptor Aggregation for Fine-Grained Image Retrieval, IEEE TIP
 26(6), 2017, and the authors' talk on it. The talk does not number its equations: the tags are the book's. What the talk
 leaves open is settled by the authors' MATLAB code.
+Shapes that do not fit raise a ``ShapeError``, throughout.
 """
 
 from __future__ import annotations
@@ -32,9 +33,6 @@ def activation_map(features: torch.Tensor) -> torch.Tensor:
 
     Returns:
         ``(B, H, W)``, in single precision at least.
-
-    Raises:
-        ShapeError: If ``features`` is not four-dimensional.
     """
     check_shape("features", features, "BCHW", _ADD_MAP_BATCH)
     wide = torch.promote_types(features.dtype, torch.float32)  # in half precision 512 channels overflow, or round
@@ -87,9 +85,6 @@ def largest_component(mask: torch.Tensor) -> torch.Tensor:
 
     Returns:
         bool, ``(B, H, W)``.
-
-    Raises:
-        ShapeError: If ``mask`` is not three-dimensional.
     """
     check_shape("mask", mask, "BHW", _ADD_BATCH)
     if not mask.numel():
@@ -116,9 +111,6 @@ def scda(features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tens
 
     Returns:
         ``(B, 2C)``: mean, then maximum.
-
-    Raises:
-        ShapeError: If the shapes do not fit.
     """
     kept = selection_mask(features) if mask is None else mask
     halves = torch.stack([avg_pool(features, kept), max_pool(features, kept)], dim=1)  # [SCDA-4] [SCDA-5] (B, 2, C)
@@ -152,9 +144,6 @@ def scda_plus(pool5: torch.Tensor, relu5_2: torch.Tensor, alpha: float = 0.5) ->
 
     Returns:
         ``(B, 2C + 2C')``.
-
-    Raises:
-        ShapeError: If the shapes do not fit.
     """
     component = selection_mask(pool5)  # (B, h, w)
     check_shape("relu5_2", relu5_2, (len(pool5), "C", "H", "W"), "Both maps must be of the same images.")
@@ -182,9 +171,6 @@ def scda_flip_plus(
 
     Returns:
         ``(B, 4C + 4C')``.
-
-    Raises:
-        ShapeError: If the shapes do not fit.
     """
     check_shape("pool5_flip", pool5_flip, (len(pool5), "C", "H", "W"), "Mirror the same images.")
     upright = scda_plus(pool5, relu5_2, alpha)
