@@ -37,7 +37,7 @@ def compare(one, two, tolerance):
         (["precision=float64"], 1e-6),
         (["precision=float32"], 1e-5),
         (["precision=float64", "batch=37", "drop_last=false"], 1e-6),  # shares of unequal size
-        (["precision=float64", "norm=frozen", "optimizer=adam", "lr=0.001", "clip_norm=0.5"], 1e-6),
+        (["precision=float64", "norm=none", "optimizer=adam", "lr=0.001", "clip_norm=0.5"], 1e-6),
     ],
 )
 def test_two_processes_equal_one(tmp_path, extra, tolerance):
