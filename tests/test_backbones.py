@@ -403,6 +403,7 @@ def test_packaged_weights_plug_in(
     for changed in (
         {"classes": None}, {"classes": "abcdefg"}, {"classes": list("abc")}, {"input": None}, {"input": []},
         {"input": {"mean": [1, 2], "std": [1, 2, 3]}}, {"input": {"mean": ["x"] * 3, "std": [1, 2, 3]}}, {"name": ...},
+        {"input": {"mean": [0] * 3, "std": [1, 1, 0]}}, {"input": {"mean": ["inf"] * 3, "std": [1] * 3}},
     ):  # fmt: skip
         card = {key: value for key, value in (written | changed).items() if value is not ...}
         (tmp_path / "tiny.json").write_text(json.dumps(card))

@@ -6,6 +6,7 @@ its images are normalised, which layers are worth a look, what its classes are c
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -264,30 +265,24 @@ def _seeded(spec: BackboneSpec, num_classes: int, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # only the CPU's generator is used: networks are made there, then moved
         torch.default_generator.manual_seed(seed)
         network = spec.build(num_classes)
-    network.feature_info = [{"module": name, "reduction": s} for name, s in spec.strides.items()]  # type: ignore[assignment]
+    if spec.strides:
+        network.feature_info = [{"module": m, "reduction": s} for m, s in spec.strides.items()]  # type: ignore[assignment]
     return network
 
 
 def _locate(name: str, spec: BackboneSpec, weights: str | Path) -> _Source:
-    if isinstance(weights, Path):
-        return _from_file(weights)
+    published = _published(spec)
+    words = ["none", *spec.packaged, *(["imagenet", "cached"] if published else []), *published]
+    if isinstance(weights, Path) or (weights not in words and _is_path(weights)):
+        return _Source(Path(os.path.expanduser(weights)))  # noqa: PTH111 - Path.expanduser raises without a home
+    check_choice(f"weights of {name} (or a file's path)", weights, words)
     if weights == "none":
         return _Source()
-    if weights in spec.packaged:
-        return _from_package(spec.packaged[weights])
-    published = _published(spec)
-    if weights in ("imagenet", "cached", *published) and published:
-        return _from_torchvision(published, weights)
-    path = Path(weights)
-    if path.suffix or len(path.parts) > 1 or os.path.lexists(weights):
-        return _from_file(path)
-    words = ["none", *spec.packaged, *(["imagenet", "cached"] if published else []), *published]
-    check_choice(f"weights of {name} (or a file's path)", weights, words)
-    return _Source()
+    return _from_package(spec.packaged[weights]) if weights in spec.packaged else _from_torchvision(published, weights)
 
 
-def _from_file(path: Path) -> _Source:
-    return _Source(Path(os.path.expanduser(path)))  # noqa: PTH111 - Path.expanduser raises where there is no home
+def _is_path(weights: str) -> bool:
+    return bool(Path(weights).suffix) or len(Path(weights).parts) > 1 or os.path.lexists(weights)
 
 
 def _from_package(path: Path) -> _Source:
@@ -295,9 +290,10 @@ def _from_package(path: Path) -> _Source:
     try:
         mean, std = (tuple(map(float, card["input"][key])) for key in ("mean", "std"))
         names = tuple(map(str, card["classes"]))
-        if len(mean) == len(std) == 3 and isinstance(card["classes"], list):
+        usable = all(map(math.isfinite, mean)) and all(0 < value < math.inf for value in std)
+        if len(mean) == len(std) == 3 and usable and isinstance(card["classes"], list):
             return _Source(path, f"{card['name']} from the package (sha256 {card['sha256'][:8]})", mean, std, names)
-        reason = "other numbers of them"
+        reason = "other numbers"
     except (KeyError, TypeError, ValueError) as error:
         reason = repr(error)
     raise WeightsError(

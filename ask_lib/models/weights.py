@@ -41,7 +41,7 @@ def read_weights(path: Path) -> State:
     odd = {key: kind for key, tensor in state.items() if (kind := _odd_kind(tensor))}
     if odd:
         raise WeightsError(
-            f"weights {path.name}: expected dense tensors of real numbers; {brief(f'{k} {odd[k]}' for k in odd)}. "
+            f"weights {path.name}: expected dense tensors of real numbers; {_brief(f'{k} {odd[k]}' for k in odd)}. "
             "Convert them where they were made, then save network.state_dict()."
         )
     return state
@@ -70,7 +70,7 @@ def fit(network: nn.Module, state: Mapping[str, torch.Tensor], source: str) -> N
         raise WeightsError(_misfit(network, source, missing, unexpected, shapes))
     bad = {key: why for key in both if (why := _unfit_values(state[key], own[key].dtype))}
     if bad:
-        raise WeightsError(f"weights {source}: {brief(f'{key} {bad[key]}' for key in bad)}. Write the file anew.")
+        raise WeightsError(f"weights {source}: {_brief(f'{key} {bad[key]}' for key in bad)}. Write the file anew.")
     network.load_state_dict({key: own[key] for key in counters} | state)
 
 
@@ -94,19 +94,14 @@ def fetch_torchvision(url: str, *, only_cached: bool = False) -> Path:
     """
     path = hub_path(url)
     if only_cached and not path.is_file():
-        raise WeightsError(
-            f"weights='cached': there is no {path.name} in {path.parent}. "
-            "Use weights='imagenet' to download it, a file's path, or weights='none'."
-        )
+        raise WeightsError(f"weights='cached': there is no {path.name} in {path.parent}. 'imagenet' downloads it.")
     found = HASH_IN_NAME.search(path.name)
     return download(url, path, sha256=found.group(1) if found else None)
 
 
-def brief(keys: Iterable[str], most: int = 4) -> str:
-    """The first few of a list, and how many more."""
+def _brief(keys: Iterable[str], most: int = 4) -> str:
     listed = list(keys)
-    rest = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + rest
+    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
 
 
 def _content(path: Path) -> Any:
@@ -153,7 +148,7 @@ def _tensors(path: Path, content: Any) -> State:
         content = content[nest]
     if isinstance(content, Mapping) and content and all(isinstance(v, torch.Tensor) for v in content.values()):
         return {str(key): tensor for key, tensor in content.items()}
-    what = type(content).__name__ + (f" with {brief(map(str, content))}" if isinstance(content, Mapping) else "")
+    what = type(content).__name__ + (f" with {_brief(map(str, content))}" if isinstance(content, Mapping) else "")
     raise WeightsError(f"weights {path.name}: expected a state dict (names to tensors), got {what}.")
 
 
@@ -176,9 +171,8 @@ def _unfit_values(tensor: torch.Tensor, dtype: torch.dtype) -> str:
     """Why a tensor's values can't become those of a network in that precision; empty where they can."""
     if tensor.is_floating_point() != dtype.is_floating_point:
         return f"is {tensor.dtype}, needs {dtype}"
-    if tensor.to(dtype).isfinite().all():
-        return ""
-    return f"would hold NaN or infinity (failed training, or numbers too large for {dtype})"
+    finite = bool(tensor.to(dtype).isfinite().all())
+    return "" if finite else f"would hold NaN or infinity (failed training, or numbers too large for {dtype})"
 
 
 def _strip(state: State) -> State:
@@ -189,7 +183,7 @@ def _strip(state: State) -> State:
 
 def _misfit(network: nn.Module, source: str, missing: list[str], unexpected: list[str], shapes: list[str]) -> str:
     kinds = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
-    parts = [f"{len(keys)} {what}: {brief(keys)}" for what, keys in kinds.items() if keys]
+    parts = [f"{len(keys)} {what}: {_brief(keys)}" for what, keys in kinds.items() if keys]
     advice = "Is it another network's file? Name the network that it was trained as."
     if not missing and not unexpected and len(shapes) <= 2:
         advice = "Only the classifier differs: give num_classes as the file has it."
