@@ -93,16 +93,25 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("family", HALVES)
 def test_the_two_halves_are_the_network(family: str) -> None:
-    backbone = load_backbone(FAMILIES[family], num_classes=10)
-    assert type(backbone.network).__name__ == family
+    spec = backbones._spec(FAMILIES[family])
+    network = backbones._seeded(spec, 10, 0).eval()
+    assert type(network).__name__ == family
     size = (75, 91) if family == "Inception3" else (64, 80)
     x = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
-    with FeatureTap(backbone.network, backbone.last_layer) as tap, torch.no_grad():
-        last = tap(x)[backbone.last_layer]
-        maps = backbone.forward_features(x)
-        kept = maps.clone()
-        assert torch.equal(backbone.forward_head(maps), tap.logits)
-    assert torch.equal(maps, last) and torch.equal(maps, kept) and tap.logits.shape == (2, 10)
+    layers = list(spec.strides)[-1:] or [HALVES[family][0]]
+    with FeatureTap(network, layers) as tap, torch.no_grad():
+        (last,) = tap(x).values()
+        maps = forward_features(network, x)
+        assert torch.equal(maps, last) and maps.shape[0] == 2 and maps.ndim == 4
+        assert torch.equal(forward_head(network, maps), tap.logits) and tap.logits.shape == (2, 10)
+    assert torch.equal(maps, last)  # the head changes nothing
+
+
+def test_a_backbone_offers_the_two_halves() -> None:
+    backbone = load_backbone("rooms_resnet", "rooms")
+    x = torch.rand(1, 3, 48, 64, generator=torch.Generator().manual_seed(0))
+    maps = backbone.forward_features(x)
+    assert maps.requires_grad and torch.equal(backbone.forward_head(maps), backbone.network(x))
 
 
 def test_networks_with_their_own_halves_and_networks_without() -> None:
@@ -256,7 +265,7 @@ def write_code(path: Path) -> None:
         (lambda p: os.mkfifo(p), "expected a file at .*w.pt: it is a pipe"),
         (lambda p: torch.save([1, 2], p), "expected a state dict"),
         (lambda p: torch.save({}, p), "expected a state dict"),
-        (lambda p: torch.save({"lr": 0.1}, p), "got dict with lr"),
+        (lambda p: torch.save({"lr": 0.1}, p), "got dict lr"),
     ],
 )
 def test_unreadable_files_say_why(write: object, message: str, tiny: str, tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def _tensors(path: Path, content: Any) -> State:
         content = content[nest]
     if isinstance(content, Mapping) and content and all(isinstance(v, torch.Tensor) for v in content.values()):
         return {str(key): tensor for key, tensor in content.items()}
-    what = type(content).__name__ + (f" with {_brief(map(str, content))}" if isinstance(content, Mapping) else "")
+    what = f"{type(content).__name__} {_brief(map(str, content)) if isinstance(content, Mapping) else ''}".strip()
     raise WeightsError(f"weights {path.name}: expected a state dict (names to tensors), got {what}.")
 
 
