@@ -11,7 +11,7 @@ from ask_lib.files import sha256 as file_sha256
 
 
 def download(url: str, path: str | Path, sha256: str | None = None, progress: bool = True) -> Path:
-    """Fetch a file once; an existing one is kept (and verified, if there is a hash).
+    """Fetch a file once, and give its path; an existing one is kept (and verified, if there is a hash).
 
     The file appears whole or not at all, and several callers at once do no harm. A file of gigabytes is better fetched
     by `curl_line`, which goes on where it broke.
@@ -21,9 +21,6 @@ def download(url: str, path: str | Path, sha256: str | None = None, progress: bo
         path: Where the file goes; folders are made.
         sha256: The file's SHA-256 in hexadecimal, or its first digits.
         progress: Show a progress bar.
-
-    Returns:
-        ``path``.
 
     Raises:
         DownloadError: If the file can't be fetched or written, or its hash differs (then nothing is kept). The message

@@ -338,16 +338,13 @@ def _class_names(
         given = _read_names(given)
     names = source.classes if given is None else tuple(given)
     if names is None and source.path is not None and spec.torchvision and count == 1000:
-        names = _imagenet()  # a file with 1,000 outputs is taken to be ImageNet's, in torchvision's order
+        from torchvision.models import ResNet18_Weights
+
+        # A file with 1,000 outputs is taken to be ImageNet's, in torchvision's order.
+        names = tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
     if names is not None and len(names) != count:
         raise WeightsError(f"classes: the network has {count} outputs, there are {len(names)} names.")
     return names
-
-
-def _imagenet() -> tuple[str, ...]:
-    from torchvision.models import ResNet18_Weights
-
-    return tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
 
 
 def _read_names(path: Path) -> list[str]:

@@ -92,14 +92,7 @@ def _add_convolution(
 
 
 class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions and a skip; the block's output is after the last activation.
-
-    Args:
-        channels: Channels of the input.
-        width: Channels of the output.
-        stride: Stride of the first convolution and of the skip.
-        norm: See `make_norm`.
-    """
+    """Two 3 x 3 convolutions, from ``channels`` to ``width``, and a skip; the output is after the last activation."""
 
     def __init__(self, channels: int, width: int, stride: int, norm: str) -> None:
         super().__init__()

@@ -142,10 +142,8 @@ def _start(path: Path) -> bytes:
 
 def _tensors(path: Path, content: Any) -> State:
     for _ in range(3):  # {"model": {"state_dict": {...}}} occurs
-        nest = next((n for n in NESTS if isinstance(content, Mapping) and isinstance(content.get(n), Mapping)), None)
-        if nest is None:
-            break
-        content = content[nest]
+        if isinstance(content, Mapping):
+            content = next((content[n] for n in NESTS if isinstance(content.get(n), Mapping)), content)
     if isinstance(content, Mapping) and content and all(isinstance(v, torch.Tensor) for v in content.values()):
         return {str(key): tensor for key, tensor in content.items()}
     what = f"{type(content).__name__} {_brief(map(str, content)) if isinstance(content, Mapping) else ''}".strip()
