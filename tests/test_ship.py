@@ -11,7 +11,7 @@ import torch
 
 from ask_lib.data.rooms import Rooms
 from ask_lib.errors import AskError, ChoiceError, WeightsError
-from ask_lib.models.backbones import RECIPES, load_backbone
+from ask_lib.models.backbones import BACKBONES, load_backbone
 from ask_lib.models.features import FeatureTap
 from ask_lib.models.small import SmallVGG, read_card, save_safetensors
 from ask_lib.train.config import differences
@@ -107,7 +107,9 @@ def test_shipping_writes_weights_and_card_and_goes_on(name: str, tmp_path: Path,
     path = tmp_path / "out" / f"{name}.safetensors"
     card = read_card(path)
     assert card["trained_on"]["frames"] == 30 and card["recipe"]["epochs"] == 1 and card["parameters"] > 10_000
-    monkeypatch.setitem(RECIPES, name, RECIPES[name].__class__(**{**vars(RECIPES[name]), "packaged": {"rooms": path}}))
+    monkeypatch.setitem(
+        BACKBONES, name, BACKBONES[name].__class__(**{**vars(BACKBONES[name]), "packaged": {"rooms": path}})
+    )
     assert load_backbone(name, "rooms").classes == LABELS
     first = path.read_bytes()
     path.unlink()
@@ -142,9 +144,9 @@ def test_a_backbone_whose_file_was_changed_is_refused(tmp_path: Path, monkeypatc
     card = json.loads(path.with_suffix(".json").read_text())
     path.with_suffix(".json").write_text(json.dumps({**card, "sha256": "0" * 64}))
     monkeypatch.setitem(
-        RECIPES,
+        BACKBONES,
         "rooms_vgg",
-        RECIPES["rooms_vgg"].__class__(**{**vars(RECIPES["rooms_vgg"]), "packaged": {"rooms": path}}),
+        BACKBONES["rooms_vgg"].__class__(**{**vars(BACKBONES["rooms_vgg"]), "packaged": {"rooms": path}}),
     )
     with pytest.raises(AskError, match="SHA-256"):
         load_backbone("rooms_vgg", "rooms")

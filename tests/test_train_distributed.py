@@ -37,7 +37,7 @@ def compare(one, two, tolerance):
     [
         (["precision=float32"], "", 1e-5),
         (["precision=float64", "batch=37"], "workers", 1e-6),  # shares of unequal size
-        (["precision=float64", "norm=frozen", "optimizer=adam", "lr=0.001"], "", 1e-6),
+        (["precision=float64", "norm=none", "optimizer=adam", "lr=0.001"], "", 1e-6),
         (["precision=float64", "batch=30", "per_class=5", 'groups={"0": 0, "3": 0.5}'], "views", 1e-6),
     ],
 )
