@@ -122,7 +122,7 @@ class PictureFolder:
 
     @property
     def labels(self) -> tuple[str | None, ...]:
-        """Class of each: its first subfolder, as it can be shown; None for a picture in the folder itself."""
+        """The class of each, which is its first subfolder, as it can be shown; None in the folder itself."""
         return tuple(map(_label, self.names))
 
     @property
