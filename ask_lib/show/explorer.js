@@ -203,15 +203,12 @@ function element(name, className, parent) {
   return node;
 }
 
-// The keys of a focused slider or select belong to it. JupyterLab would take them: its notebook binds the arrows (go
-// to another cell), and letters that cut or delete cells, for the selector
-// `.jp-Notebook.jp-mod-commandMode:not(.jp-mod-readWrite) :focus`. The notebook is `jp-mod-readWrite` only while the
-// focused element matches `:read-write`, which a range input or a select does not. So the binding matches, Lumino
-// cancels the event, and the slider never moves. Lumino listens on the document, in JupyterLab 4.6 as events bubble
-// up, by its own default in the capture phase, where stopping the event here is too late. From a node with this
-// attribute it looks for no binding in either. The attribute is off while Ctrl or Cmd is held, so that "save" works
-// from a slider too. The event is stopped for those who know nothing of the attribute, such as themes whose arrows
-// turn pages.
+// The keys of a focused slider or select belong to it. JupyterLab would take them: its notebook binds arrows and letters
+// (cut, delete) while the focused element is not `:read-write`, which a slider or a select is not, and Lumino cancels the
+// event. It listens on the document, in JupyterLab 4.6 as events bubble up, by its own default in the capture phase,
+// where stopping the event here is too late; from a node with this attribute it looks for no binding in either. The
+// attribute is off while Ctrl or Cmd is held, so that "save" works from a slider too. The event is stopped for those who
+// know nothing of the attribute, such as themes whose arrows turn pages.
 function keepKeys(input) {
   const command = (event) => event.ctrlKey || event.metaKey || event.key === "Control" || event.key === "Meta";
   input.setAttribute(SUPPRESS, "true");

@@ -159,6 +159,14 @@ class _Form:
 
     controls: list[Control]
 
+    def positions(self, wanted: Mapping[str, Any], others: Sequence[int] | None = None) -> list[int]:
+        """Where the sliders stand at a setting; those that it does not name at their first value, or as in others."""
+        for name in wanted:
+            check_choice("name", name, [control.name for control in self.controls])
+        stand = others or [0] * len(self.controls)
+        pairs = zip(self.controls, stand, strict=True)
+        return [control.position(wanted[control.name]) if control.name in wanted else at for control, at in pairs]
+
     def values(self, index: Sequence[int]) -> dict[str, Any]:
         return {control.name: control.values[at] for control, at in zip(self.controls, index, strict=True)}
 
@@ -346,7 +354,7 @@ class Explorer(anywidget.AnyWidget):
         check_choice("fmt", fmt, FORMATS)
         controls = [Control(name, (labels or {}).get(name, name), tuple(values)) for name, values in params.items()]
         form = _Frames(controls, render, alt, readout, fmt)
-        index = _start(controls, start or {})
+        index = form.positions(start or {})
         every = itertools.product(*[range(len(control.values)) for control in controls])
         images: list[dict[str, Any]] = []
         known: dict[str, int] = {}
@@ -433,7 +441,7 @@ class Explorer(anywidget.AnyWidget):
         if top is not None:
             controls.append(Control("top", "Keypoints", tuple(top)))
         form = _Scenes(controls, scenes, len(choosing), alt, readout)
-        index = _start(controls, {"threshold": 1.0, **({} if top is None else {"top": top[-1]})})
+        index = form.positions({"threshold": 1.0, **({} if top is None else {"top": top[-1]})})
         for at in itertools.product(*[range(len(control.values)) for control in choosing]):
             form.state([*at, *index[len(choosing) :]])  # a template that does not fit fails here, not in the page
         state, (spec, arrays) = form.state(index), form.spec()
@@ -452,7 +460,7 @@ class Explorer(anywidget.AnyWidget):
         Raises:
             ChoiceError: If a name or a value does not exist.
         """
-        self.index = self._at(values)
+        self.index = self._form.positions(values, self.index)
 
     def state_at(self, **values: Any) -> dict[str, Any]:
         """What the page says at a setting, computed here.
@@ -467,16 +475,7 @@ class Explorer(anywidget.AnyWidget):
         Raises:
             ChoiceError: If a name or a value does not exist.
         """
-        return self._form.state(self._at(values))
-
-    def _at(self, values: Mapping[str, Any]) -> list[int]:
-        names = [control.name for control in self._form.controls]
-        for name in values:
-            check_choice("name", name, names)
-        return [
-            control.position(values[control.name]) if control.name in values else at
-            for control, at in zip(self._form.controls, self.index, strict=True)
-        ]
+        return self._form.state(self._form.positions(values, self.index))
 
     @traitlets.validate("index")
     def _check_index(self, proposal: Any) -> list[int]:
@@ -511,13 +510,6 @@ def _is_number(value: Any) -> bool:
 
 def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _start(controls: Sequence[Control], wanted: Mapping[str, Any]) -> list[int]:
-    """Positions to begin with."""
-    for name in wanted:
-        check_choice("start", name, [control.name for control in controls])
-    return [control.position(wanted[control.name]) if control.name in wanted else 0 for control in controls]
 
 
 def _by_layer(what: str, given: Any, names: Sequence[str], layers: Sequence[str] = ()) -> dict[str, dict[str, Any]]:

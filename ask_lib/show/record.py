@@ -16,6 +16,7 @@ from typing import Any
 from ask_lib.errors import AskError, ChoiceError
 from ask_lib.files import read_object
 
+PUBLISHED = Path(__file__).with_name("published.json")
 PREFIX = "application/papermill.record/"
 Value = bool | int | float | str
 
@@ -116,7 +117,7 @@ def _entry(address: str) -> dict[str, str]:
 
 
 @cache
-def _published(path: Path = Path(__file__).with_name("published.json")) -> dict[str, dict[str, str]]:
+def _published(path: Path = PUBLISHED) -> dict[str, dict[str, str]]:
     """Address to value, unit and place."""
     flat: dict[str, dict[str, str]] = {}
     try:
