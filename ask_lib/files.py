@@ -104,6 +104,14 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON number")
 
 
+def shown(text: str | Path) -> str:
+    """A name or text of a user as one printable line, for messages, figures and JSON.
+
+    Control characters, line breaks and bytes that are no UTF-8 (a file's name may hold any) are escaped as in Python.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
 def remove_parts(folder: Path, older_than: float = 0.0) -> None:
     """Remove what killed writers left in a folder.
 

@@ -1,7 +1,8 @@
 """Figures in the book's one style: arrays in, Axes out.
 
 Maps are shown with square cells and a perceptually even palette (cividis); what a method selects is outlined as
-well as coloured, so that a figure can be read in grey and by colour-blind readers.
+well as coloured, so that a figure can be read in grey and by colour-blind readers. Titles, names and labels are shown
+as they are: a dollar sign begins no formula; only a line break breaks the line.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
-import matplotlib.colors
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from ask_lib.errors import ShapeError
-from ask_lib.files import atomic_path
+from ask_lib.files import atomic_path, shown
 
 BLUE, ORANGE, GREEN, SKY, PINK = "#0072B2", "#E69F00", "#009E73", "#56B4E9", "#CC79A7"
 Extent = tuple[float, float, float, float]
@@ -50,11 +51,6 @@ def figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] | None 
     return drawn, grid
 
 
-def rgb(colour: str) -> tuple[float, float, float]:
-    """A colour's red, green and blue in 0..1."""
-    return matplotlib.colors.to_rgb(colour)
-
-
 def picture(axes: Axes, image: np.ndarray, title: str = "") -> Axes:
     """Show a picture.
 
@@ -83,7 +79,8 @@ def heat_map(
     low, high = limits or (None, None)
     drawn = axes.imshow(values, vmin=low, vmax=high)
     if label and axes.figure is not None:
-        axes.figure.colorbar(drawn, ax=axes, label=label, shrink=0.85)
+        bar = axes.figure.colorbar(drawn, ax=axes, shrink=0.85)
+        bar.set_label(_literal(label), parse_math=False)
     return _bare(axes, title)
 
 
@@ -126,8 +123,6 @@ def mask_outline(axes: Axes, mask: np.ndarray, *, extent: Extent, color: str = O
     along = np.argwhere(padded[1:, 1:-1] != padded[:-1, 1:-1])  # horizontal edges (y index, column)
     segments = [((x[j], y[i]), (x[j], y[i + 1])) for i, j in across]
     segments += [((x[j], y[i]), (x[j + 1], y[i])) for i, j in along]
-    from matplotlib.collections import LineCollection
-
     axes.add_collection(LineCollection(segments, colors=color, linewidths=linewidth, zorder=8))
     return axes
 
@@ -137,12 +132,8 @@ def bars(axes: Axes, names: Sequence[str], values: Sequence[float], *, label: st
     positions = np.arange(len(names))
     drawn = axes.barh(positions, values, color=BLUE, height=0.65)
     axes.bar_label(drawn, fmt="%.3g", padding=3, fontsize=9)
-    axes.set_yticks(positions, names)
-    axes.invert_yaxis()
-    axes.set_xlabel(label)
     axes.margins(x=0.15)
-    axes.set_title(title)
-    return axes
+    return _rows(axes, names, label, title)
 
 
 def intervals(
@@ -172,13 +163,9 @@ def intervals(
         axes.plot([low, high], [row, row], color=BLUE, lw=2, solid_capstyle="butt", zorder=2)
         colour, shape = (ORANGE, "s") if name in marked else (BLUE, "o")
         axes.plot([mean], [row], shape, color=colour, mec="black", mew=0.8, ms=7, zorder=3)
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(axis="x", color="#DDDDDD", lw=0.8)
     axes.set_axisbelow(True)
-    axes.set_xlabel(label)
-    axes.set_title(title)
-    return axes
+    return _rows(axes, names, label, title)
 
 
 def dots(axes: Axes, names: Sequence[str], values: np.ndarray, *, label: str, title: str = "") -> Axes:
@@ -196,11 +183,7 @@ def dots(axes: Axes, names: Sequence[str], values: np.ndarray, *, label: str, ti
         axes.plot(line[1:], np.full(len(line) - 1, row), "o", mfc="none", mec=BLUE, mew=1.5, ms=8, ls="none")
         axes.plot(line[:1], [row], "o", color=ORANGE, mec="black", mew=0.8, ms=9, ls="none", zorder=5)
     axes.axvline(0, color="#999999", lw=0.8, zorder=0)
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlabel(label)
-    axes.set_title(title)
-    return axes
+    return _rows(axes, names, label, title)
 
 
 def save_atomic(drawn: Figure, path: Path) -> None:
@@ -211,8 +194,21 @@ def save_atomic(drawn: Figure, path: Path) -> None:
     plt.close(drawn)
 
 
+def _literal(text: str) -> str:
+    return "\n".join(map(shown, text.split("\n")))
+
+
+def _rows(axes: Axes, names: Sequence[str], label: str, title: str) -> Axes:
+    """One name a row, the first on top."""
+    axes.set_yticks(range(len(names)), list(map(_literal, names)), parse_math=False)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlabel(_literal(label), parse_math=False)
+    axes.set_title(_literal(title), parse_math=False)
+    return axes
+
+
 def _bare(axes: Axes, title: str) -> Axes:
-    axes.set_title(title)
+    axes.set_title(_literal(title), parse_math=False)
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
