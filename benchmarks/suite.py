@@ -122,6 +122,38 @@ def feature_tap(size: Size) -> Iterator[Ratio]:
             yield Ratio(f"{name}, {batch} images of {side}: {other.name} / {bare.name}", other, bare)
 
 
+def training(size: Size) -> Iterator[Ratio]:
+    """An epoch of the toy recipe, augmentation and all, beside as many bare steps of its network."""
+    from torch.nn import functional
+
+    from ask_lib.train import Process, fit
+    from ask_lib.train.run import build
+    from ask_lib.train.tasks import find_experiment
+
+    batch, steps = (8, 2) if size.tiny else (64, 20) if size.device == "cpu" else (512, 50)
+    changes = [f"count={batch * steps}", f"batch={batch}", "test_count=0", "validation=0", "epochs=1"]
+    config = find_experiment("toy").config.override([*changes, "network=resnet", "precision=float32"])
+    device = torch.device(size.device)
+    task = build(config)
+    bare = build(config).network.to(device).to(memory_format=torch.channels_last).train()
+    images = torch.rand(batch, 3, 24, 32).to(device=device, memory_format=torch.channels_last)
+    labels = (torch.arange(batch) % task.num_classes).to(device)
+    optimizer = torch.optim.Adam(bare.parameters())
+
+    def bare_steps() -> None:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            torch.autograd.backward(functional.cross_entropy(bare(images), labels))
+            optimizer.step()
+
+    calls: dict[str, Callable[[], object]] = {
+        "bare": bare_steps,
+        "fit": lambda: fit(task, config, process=Process(device), progress=False),
+    }
+    theirs, ours = alternate(calls, size.rounds, warm_up=1)
+    yield Ratio(f"training {steps} steps of {batch} pictures / bare forward + backward", ours, theirs)
+
+
 def rooms(size: Size) -> Iterator[Ratio]:
     """Drawing rooms in one batch beside one after the other on one CPU core."""
     from ask_scenes.drawing import one_thread
@@ -152,6 +184,7 @@ BENCHMARKS: dict[str, Callable[[Size], Iterator[Ratio]]] = {
     "components": components,
     "crow": crow_pooling,
     "feature_tap": feature_tap,
+    "training": training,
     "rooms": rooms,
 }
 

@@ -170,7 +170,8 @@ FILES = {
     "def test_c(): pytest.skip('no')\n",
     "test_broken.py": "import no_such_package\n",
     "test_none.py": "def test_other(): assert False\n",
-    "test_dies.py": "import pytest, os\npytestmark = getattr(pytest.mark, 'gpu')\ndef test_a(): pass\ndef test_b(): os.abort()\n",
+    "test_dies.py": "import pytest, os\npytestmark = getattr(pytest.mark, 'gpu')\ndef test_a(): pass\n"
+    "def test_b(): os.abort()\n",
 }
 
 
