@@ -1,9 +1,8 @@
-"""Seeds, the deterministic switch, and a report of what a run stood on."""
+"""Seeds, the device, and a report of what a run stood on."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import random
 import subprocess
@@ -12,25 +11,25 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ask_lib.checks import check_choice
+from ask_lib.checks import check_choice, check_range
 
+LARGEST_SEED = 2**32 - 1  # numpy's
 REPORTED = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "ipywidgets", "anywidget")
 
 
-def seed_everything(seed: int, *, deterministic: bool = False) -> None:
+def seed_everything(seed: int) -> None:
     """Seed Python, numpy and torch (every device).
 
     Args:
-        seed: The seed.
-        deterministic: Also ask torch for deterministic algorithms; those that have none then raise.
+        seed: In [0, `LARGEST_SEED`].
+
+    Raises:
+        RangeError: If it lies outside.
     """
+    check_range("seed", seed, 0, LARGEST_SEED)
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - scikit-learn reads the global state when none is given
     torch.manual_seed(seed)
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-        torch.backends.cudnn.benchmark = False
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -14,10 +14,10 @@ from typing import Any, Self
 
 from ask_lib.checks import check_choice, check_range
 from ask_lib.errors import ConfigError
+from ask_lib.reproduce import LARGEST_SEED
 from ask_lib.train.augment import Augment
 
 PRECISIONS = ("auto", "float32", "float64", "bfloat16")
-LARGEST_SEED = 2**32 - 1  # numpy's
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,7 +54,6 @@ class Task:
         test: Read once, at the very end, by `ask_lib.train.run.run`.
         specs: How each input is prepared; inputs without a spec reach the step as they are.
         weights: Of the loss terms, 1 where not named; a term of weight 0 is watched, not minimised.
-        measure: More numbers of the trained network, for the result: ``(network, device) -> {name: value}``.
         data_version: For the record.
     """
 
@@ -67,7 +66,6 @@ class Task:
     test: Data | None = None
     specs: Mapping[str, InputSpec] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
-    measure: Callable[[Any, torch.device], dict[str, float]] | None = None
     data_version: str = ""
 
 

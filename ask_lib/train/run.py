@@ -17,7 +17,7 @@ from ask_lib.reproduce import environment_report, pick_device, seed_everything
 from ask_lib.results import new_result, read_result, summarise, write_result
 from ask_lib.train.checkpoint import hold, hold_folder
 from ask_lib.train.config import TrainConfig
-from ask_lib.train.distributed import Process, gather, in_main
+from ask_lib.train.distributed import Process, in_main
 from ask_lib.train.loop import Outcome, Task, evaluate, fit
 from ask_lib.train.tasks import Row, Table, find_experiment, find_table
 
@@ -100,8 +100,6 @@ def _numbers(task: Task, config: TrainConfig, process: Process) -> dict[str, flo
         if data is not None and len(data.labels):
             scores = evaluate(task, config, data, process)
             numbers |= {f"{part}_{name}": value for name, value in scores.items()}
-    if task.measure is not None:
-        numbers |= gather(task.measure(task.network, process.device), process)[0]
     return numbers
 
 
