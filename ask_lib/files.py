@@ -39,7 +39,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         part.replace(path)
     except BaseException as error:
         part.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename in (None, str(part)):
+        if isinstance(error, OSError) and error.errno and error.filename in (None, str(part)):
             error.filename = str(path)  # what was meant, for the message
         raise
 
@@ -88,7 +88,7 @@ def read_object(path: Path, what: str, error: type[AskError]) -> dict[str, Any]:
         AskError: The given kind, if the file is missing, unreadable, damaged, too deep, holds NaN, or no object.
     """
     try:
-        content = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+        content = json.loads(path.read_bytes(), parse_constant=_refuse_constant, parse_float=_finite)
     except FileNotFoundError as cause:
         raise error(f"{path}: expected {what}, there is no such file.") from cause
     except (OSError, ValueError, RecursionError) as cause:  # damaged JSON, UTF-8 or nesting
@@ -102,6 +102,11 @@ def read_object(path: Path, what: str, error: type[AskError]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse_constant(text)  # 1e999 is infinity
 
 
 def shown(text: str | Path) -> str:

@@ -165,7 +165,7 @@ def test_a_recorded_value_that_is_none_is_one_line(tmp_path: Path, value: object
     about = {"scrapbook": {"name": "score", "value": value}}
     text = json.dumps({"cells": [{"outputs": [{"metadata": about}]}]}).replace('"NaN"', "1e999")
     (tmp_path / "a.ipynb").write_text(text)
-    with pytest.raises(ToolError, match=r"a\.ipynb: score is .*expected a finite number"):
+    with pytest.raises(ToolError, match=r"a\.ipynb: (score: expected a finite number|.*1e999)"):
         expect.recorded_in(tmp_path / "a.ipynb")
 
 
