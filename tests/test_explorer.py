@@ -65,7 +65,7 @@ CELLS = [
         return figure
     frames = Explorer.frames(render, {"K": [1, 2, 3], "kind": ["a", "b"]}, labels={"K": "Points K", "kind": "Kind"},
                              alt="{K} bars",
-                             readout=lambda K, kind: f"{K} points of kind {kind} </script> & <b> <!--<script> </SCRIPT >")
+                             readout=lambda K, kind: f"{K} points of {kind} </script> & <b> <!--<script> </SCRIPT >")
     frames
     """,
     """
@@ -550,7 +550,7 @@ def test_the_drawing_shows_the_kept_cells(site: Path, browser: Any):
 def test_frames_follow_slider_and_select(site: Path, browser: Any):
     with open_page(site, browser) as visit:
         frames = visit.page.locator(".ask-explorer").nth(2)
-        assert frames.locator("output").inner_text() == "1 points of kind a </script> & <b> <!--<script> </SCRIPT >"
+        assert frames.locator("output").inner_text() == "1 points of a </script> & <b> <!--<script> </SCRIPT >"
         before = frames.locator("img").get_attribute("src")
         assert before.startswith("frames/")
         frames.get_by_label("Points K").focus()
@@ -558,7 +558,7 @@ def test_frames_follow_slider_and_select(site: Path, browser: Any):
         assert frames.locator("img").get_attribute("src") != before
         assert frames.locator("img").get_attribute("alt") == "2 bars"
         frames.get_by_label("Kind").select_option("b")
-        assert frames.locator("output").inner_text() == "2 points of kind b </script> & <b> <!--<script> </SCRIPT >"
+        assert frames.locator("output").inner_text() == "2 points of b </script> & <b> <!--<script> </SCRIPT >"
         assert visit.page.evaluate("[...document.images].every((i) => i.complete && i.naturalWidth > 0 && i.alt)")
         lazy = visit.page.locator(".ask-explorer").nth(3)
         lazy.get_by_label("K").press("ArrowRight")
