@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as reference
 
-from ask_lib.data.transforms import batch, centre_crop, normalize, resize, target_size, to_tensor, unnormalize
+from ask_lib.data.transforms import batch, centre_crop, normalize, resize, target_size, to_tensor
 from ask_lib.errors import ChoiceError, RangeError, ShapeError
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -31,7 +31,6 @@ def test_normalize_equals_torchvisions_and_goes_back() -> None:
     x = to_tensor(picture())[None]
     y = normalize(x, MEAN, STD)
     torch.testing.assert_close(y, reference.normalize(x, MEAN, STD), rtol=0, atol=1e-6)
-    torch.testing.assert_close(unnormalize(y, MEAN, STD), x, rtol=0, atol=1e-6)
     assert normalize(x.double(), MEAN, STD).dtype == torch.float64
     with pytest.raises(ShapeError, match="3 means"):
         normalize(x[:, :2], MEAN, STD)

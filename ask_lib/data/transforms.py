@@ -40,14 +40,13 @@ def to_tensor(picture: Image | np.ndarray) -> torch.Tensor:
 
 def normalize(images: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
     """``(image - mean) / std``, channel by channel, of ``(..., C, H, W)``."""
-    m, s = _columns(images, mean, std)
+    if images.ndim < 3 or images.shape[-3] != len(mean) or len(mean) != len(std):
+        raise ShapeError(
+            f"images: expected (..., {len(mean)}, H, W) for {len(mean)} means and {len(std)} stds, "
+            f"got {tuple(images.shape)}."
+        )
+    m, s = images.new_tensor(mean)[:, None, None], images.new_tensor(std)[:, None, None]  # (C, 1, 1)
     return (images - m) / s
-
-
-def unnormalize(images: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
-    """Back to 0..1, to be shown: the inverse of ``normalize``, clipped."""
-    m, s = _columns(images, mean, std)
-    return (images * s + m).clamp(0, 1)
 
 
 def resize(picture: Image, size: int | tuple[int, int], mode: Mode = "short") -> Image:
@@ -136,15 +135,6 @@ def batch(
             f"pictures: sizes differ after mode='area': {sorted(sizes)[:4]}. Batch those of one size, or one by one."
         )
     return normalize(torch.stack([to_tensor(picture) for picture in ready]), mean, std)  # (B, 3, H, W)
-
-
-def _columns(images: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> tuple[torch.Tensor, torch.Tensor]:
-    if images.ndim < 3 or images.shape[-3] != len(mean) or len(mean) != len(std):
-        raise ShapeError(
-            f"images: expected (..., {len(mean)}, H, W) for {len(mean)} means and {len(std)} stds, "
-            f"got {tuple(images.shape)}."
-        )
-    return images.new_tensor(mean)[:, None, None], images.new_tensor(std)[:, None, None]  # (C, 1, 1)
 
 
 def _to_multiple(side: float) -> int:

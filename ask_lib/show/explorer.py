@@ -184,7 +184,7 @@ class _Frames(_Form):
     def __init__(self, controls: list[Control], render: Callable[..., Any], alt: Text, readout: Text, fmt: str) -> None:
         self.controls, self.render, self.fmt = controls, render, fmt
         self.texts = {"alt": alt, "readout": readout}
-        self.frame = functools.lru_cache(256)(self._frame)
+        self.made = functools.lru_cache(256)(self.frame)
 
     def state(self, index: Sequence[int]) -> dict[str, Any]:
         values, fields = self.values(index), self.fields(index)
@@ -203,10 +203,10 @@ class _Frames(_Form):
             return _figure_image(made, self.fmt)
         raise ShapeError(f"render: expected bytes or a matplotlib Figure, got {type(made).__name__}.")
 
-    def _frame(self, index: tuple[int, ...]) -> dict[str, Any]:
+    def frame(self, index: tuple[int, ...]) -> dict[str, Any]:
         """Picture and texts of one setting."""
-        picture, texts = self.picture(index), self.state(index)
-        return {"at": list(index), "alt": texts["alt"], "readout": texts["readout"], "image": picture}
+        picture, state = self.picture(index), self.state(index)  # in this order: a text may need what was drawn
+        return {"at": list(index), "alt": state["alt"], "readout": state["readout"], "image": picture}
 
 
 @dataclass
@@ -308,16 +308,11 @@ class Explorer(anywidget.AnyWidget):
     current: Any = traitlets.Dict().tag(sync=True)
 
     def __init__(
-        self,
-        form: _Form,
-        spec: Mapping[str, Any],
-        images: list[dict[str, Any]],
-        arrays: list[bytes],
-        index: Sequence[int],
+        self, form: _Form, spec: dict[str, Any], images: list[Any], arrays: list[bytes], at: list[int]
     ) -> None:
         self._form = form
-        controls = [control.spec() for control in form.controls]
-        super().__init__(spec={"controls": controls, **spec}, images=images, arrays=arrays, index=list(index))
+        spec = {"controls": [control.spec() for control in form.controls], **spec}
+        super().__init__(spec=spec, images=images, arrays=arrays, index=at)
         self.observe(self._moved, names="index")
 
     @classmethod
@@ -360,13 +355,12 @@ class Explorer(anywidget.AnyWidget):
         known: dict[str, int] = {}
         stills = []
         for at in every if precompute else [tuple(index)]:
-            picture = form.picture(at)
-            name = hashlib.sha256(picture["data"]).hexdigest()
+            still = form.frame(at)
+            name = hashlib.sha256(still["image"]["data"]).hexdigest()
             if name not in known:
                 known[name] = len(images)
-                images.append(picture)
-            state = form.state(at)
-            stills.append({"at": list(at), "image": known[name], "alt": state["alt"], "readout": state["readout"]})
+                images.append(still["image"])
+            stills.append({**still, "image": known[name]})
         first = next(still for still in stills if still["at"] == index)
         return cls(form, {"form": "frames", "first": first, "stills": stills}, images, [], index)
 
@@ -491,7 +485,7 @@ class Explorer(anywidget.AnyWidget):
         if not isinstance(form, _Frames) or any(still["at"] == index for still in self.spec["stills"]):
             return
         try:
-            self.current = form.frame(tuple(index))
+            self.current = form.made(tuple(index))
         except Exception as error:
             self.current = {"at": index, "error": f"{type(error).__name__}: {error}"}
             raise

@@ -129,8 +129,7 @@ def mask_outline(axes: Axes, mask: np.ndarray, *, extent: Extent, color: str = O
 
 def bars(axes: Axes, names: Sequence[str], values: Sequence[float], *, label: str, title: str = "") -> Axes:
     """Horizontal bars with their values written beside them, the first name on top."""
-    positions = np.arange(len(names))
-    drawn = axes.barh(positions, values, color=BLUE, height=0.65)
+    drawn = axes.barh(range(len(names)), values, color=BLUE, height=0.65)
     axes.bar_label(drawn, fmt="%.3g", padding=3, fontsize=9)
     axes.margins(x=0.15)
     return _rows(axes, names, label, title)
