@@ -137,6 +137,9 @@ class PictureFolder:
     def __len__(self) -> int:
         return len(self.paths)
 
+    def __iter__(self) -> Iterator[Picture]:
+        return map(self.__getitem__, range(len(self)))
+
     def __getitem__(self, index: int) -> Picture:
         """One picture; a ``DataNotFoundError`` if its file has changed since, and can't be read any more."""
         name = shown(self.paths[index])
