@@ -1,8 +1,5 @@
 """Feature maps of a network's layers, by name, from one forward pass; and where their cells lie in the image.
 
-``FeatureTap`` is a context manager: inside, it reads layers; afterwards the network is as it was, also when the body
-raised. ``layers_of`` lists the layers that give maps.
-
 A known network declares its strides in ``feature_info``, in timm's form: a list of ``{"module": "layer4", "reduction":
 32}``. `load_backbone` sets it, timm's networks bring it. Other strides are measured, by shapes alone.
 """
@@ -10,12 +7,11 @@ A known network declares its strides in ``feature_info``, in timm's form: a list
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from types import TracebackType
 from typing import Any, Self
 
 import torch
@@ -81,11 +77,11 @@ class FeatureTap:
     >>> maps["relu5_2"].shape, maps["fc7"].shape, tap.info["relu5_2"].stride
     (torch.Size([1, 96, 15, 20]), torch.Size([1, 256]), (8.0, 8.0))
 
-    Inside the context the network is in evaluation mode, and no gradients are recorded. On leaving, every submodule's
-    mode and the hooks are as before. Calls of the network that do not go through the tap are not recorded.
+    Inside the context the network is in evaluation mode; afterwards every submodule's mode is as before, also when the
+    body raised. Hooks and gradients are off but during the tap's own pass.
 
-    What comes is a copy of what the layer gave, so that a next layer that works in place (``ReLU(inplace=True)`` after
-    a convolution) does not change it. A layer that runs several times in one pass (a shared ReLU) gives its last.
+    What comes is a copy of what the layer gave: a next layer that works in place would change it, and a function
+    (DenseNet's last ReLU) does so unseen. A layer that runs several times in one pass (a shared ReLU) gives its last.
 
     Args:
         network: The network; it is called with the images alone.
@@ -97,10 +93,8 @@ class FeatureTap:
 
     def __init__(self, network: nn.Module, layers: str | Sequence[str]) -> None:
         self.network = network
-        self.layers = [layers] if isinstance(layers, str) else list(dict.fromkeys(layers))
-        self._modules = find_layers(network, self.layers)
+        self._modules = find_layers(network, [layers] if isinstance(layers, str) else layers)
         self._open: ExitStack | None = None
-        self._maps: dict[str, torch.Tensor] | None = None  # while a pass runs
         self._output: Any = None
         self._shapes: dict[str, Shape] = {}
         self._input: Shape = ()
@@ -109,16 +103,11 @@ class FeatureTap:
     def __enter__(self) -> Self:
         if self._open is not None:
             raise AskError("This FeatureTap is already open. Open a second one, or leave the first.")
-        with ExitStack() as stack:
-            stack.enter_context(evaluating(self.network))
-            for name, module in self._modules.items():
-                stack.callback(module.register_forward_hook(partial(self._keep, name)).remove)
-            self._open = stack.pop_all()
+        self._open = ExitStack()
+        self._open.enter_context(evaluating(self.network))
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         stack, self._open = self._open, None
         if stack is not None:
             stack.close()
@@ -141,19 +130,15 @@ class FeatureTap:
         if self._open is None:
             raise AskError("A FeatureTap reads inside: with FeatureTap(network, layers) as tap: tap(images).")
         check_shape("images", images, "BCHW", "Add a batch axis with images[None] if it is one image.")
-        seen: dict[str, torch.Tensor] = {}
-        self._maps, self._output = seen, None
-        try:
-            with torch.no_grad():
-                self._output = self.network(images)
-        finally:
-            self._maps = None
-        for name in self.layers:
+        self._output, seen = None, dict[str, torch.Tensor]()
+        with _noting(self._modules, lambda name, output: seen.update({name: _map(name, output).clone()})):
+            self._output = self.network(images)
+        for name in self._modules:
             if name not in seen:
                 raise LayerNotFoundError(f"layer {name!r} exists but did not run in this pass. Choose another layer.")
         self._input = tuple(images.shape)
-        self._shapes = {name: tuple(seen[name].shape) for name in self.layers}
-        return {name: seen[name] for name in self.layers}
+        self._shapes = {name: tuple(seen[name].shape) for name in self._modules}
+        return {name: seen[name] for name in self._modules}
 
     @property
     def logits(self) -> torch.Tensor:
@@ -180,17 +165,6 @@ class FeatureTap:
             self._strides = _strides(self.network, self._modules, self._input)
         return {name: _describe(name, shape, self._strides, self._input) for name, shape in self._shapes.items()}
 
-    def _keep(self, name: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if self._maps is None:
-            return
-        if not isinstance(output, torch.Tensor) or output.ndim not in (2, 4):
-            got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-            raise ShapeError(
-                f"layer {name!r}: expected a map (B, C, H, W) or vectors (B, D), got {got}. "
-                "layers_of(network) lists the layers that give maps."
-            )
-        self._maps[name] = output.clone()
-
 
 def layers_of(network: nn.Module, input_size: Size = (224, 224)) -> LayerTable:
     """The layers that give maps, with channels, size and stride: children after their activation.
@@ -210,7 +184,7 @@ def layers_of(network: nn.Module, input_size: Size = (224, 224)) -> LayerTable:
     blank = _blank(network, input_size)
     shapes: dict[str, Shape] = {}
     try:
-        with evaluating(network), _noting(modules, shapes):
+        with evaluating(network), _noting(modules, partial(_note_shape, shapes)):
             network(blank)
     except Exception as error:  # whatever a network raises for images that are too small
         height, width = input_size
@@ -230,9 +204,6 @@ def cell_centres(info: LayerInfo) -> torch.Tensor:
     This is the book's convention: cells tile the image from its upper left corner, pixel centres at integers. What a
     cell sees need not be centred there. It is for VGG; a ResNet's cell sees x * stride (half a cell to the upper left
     of the convention), SqueezeNet 1.0's last cells see half a cell further to the lower right.
-
-    Args:
-        info: The layer.
 
     Returns:
         ``(H, W, 2)``, (x, y) of cell (x, y) at ``[y, x]``.
@@ -296,7 +267,7 @@ def measure_strides(network: nn.Module, modules: Mapping[str, nn.Module], images
     probes: list[dict[str, Shape]] = [{}, {}]
     for probe, grow in zip(probes, (0, STEP), strict=True):
         blank = torch.empty(1, images[1], images[2] + grow, images[3] + grow, dtype=dtype, device="meta")
-        with evaluating(network), _noting(modules, probe), suppress(Exception):  # see above: then layers are missing
+        with evaluating(network), _noting(modules, partial(_note_shape, probe)), suppress(Exception):  # see above
             torch.func.functional_call(network, stand_ins, (blank,))
     before, after = probes
     found = {name: _stride(before[name], after[name]) for name in before if name in after}
@@ -333,17 +304,31 @@ def _describe(name: str, shape: Shape, strides: Mapping[str, Stride], images: Sh
 
 
 @contextmanager
-def _noting(modules: Mapping[str, nn.Module], shapes: dict[str, Shape]) -> Iterator[None]:
-    """Inside, each layer that runs writes its output's shape into ``shapes``; nothing is recorded for gradients."""
+def _noting(modules: Mapping[str, nn.Module], note: Callable[[str, Any], None]) -> Iterator[None]:
+    """Inside, each layer that runs calls ``note(name, output)``; nothing is recorded for gradients."""
 
-    def note(name: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        shapes[name] = tuple(output.shape) if isinstance(output, torch.Tensor) else ()
+    def hook(name: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        note(name, output)
 
     with ExitStack() as stack:
         for name, module in modules.items():
-            stack.callback(module.register_forward_hook(partial(note, name)).remove)
+            stack.callback(module.register_forward_hook(partial(hook, name)).remove)
         stack.enter_context(torch.no_grad())
         yield
+
+
+def _note_shape(shapes: dict[str, Shape], name: str, output: Any) -> None:
+    shapes[name] = tuple(output.shape) if isinstance(output, torch.Tensor) else ()
+
+
+def _map(name: str, output: Any) -> torch.Tensor:
+    if isinstance(output, torch.Tensor) and output.ndim in (2, 4):
+        return output
+    got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+    raise ShapeError(
+        f"layer {name!r}: expected a map (B, C, H, W) or vectors (B, D), got {got}. "
+        "layers_of(network) lists the layers that give maps."
+    )
 
 
 def _blank(network: nn.Module, size: Size) -> torch.Tensor:
