@@ -38,9 +38,8 @@ class LayerInfo:
     """What a layer gives: its channels, and where its cells lie.
 
     Attributes:
-        name: The layer's name in the network.
         channels: C of its ``(B, C, H, W)``, D of its ``(B, D)``.
-        size: (H, W), for an input of ``input_size``; (1, 1) for ``(B, D)``, whose one cell is the whole image.
+        size: (H, W); (1, 1) for ``(B, D)``, whose one cell is the whole image.
         stride: (y, x), image pixels from one cell to the next.
         input_size: (H, W) of the images.
         exact: Whether the stride is the network's own. If not, it is input size / map size.
@@ -78,7 +77,7 @@ class FeatureTap:
     (torch.Size([1, 96, 15, 20]), torch.Size([1, 256]), (8.0, 8.0))
 
     Inside the context the network is in evaluation mode; afterwards every submodule's mode is as before, also when the
-    body raised. Hooks and gradients are off but during the tap's own pass.
+    body raised. The hooks stand only while the tap itself runs the network, which records no gradients.
 
     What comes is a copy of what the layer gave: a next layer that works in place would change it, and a function
     (DenseNet's last ReLU) does so unseen. A layer that runs several times in one pass (a shared ReLU) gives its last.
@@ -142,11 +141,7 @@ class FeatureTap:
 
     @property
     def logits(self) -> torch.Tensor:
-        """The last pass's output, where it is one tensor.
-
-        Raises:
-            AskError: If it is not, or if there is none.
-        """
+        """The last pass's output; an `AskError` where it is not one tensor, or there was no pass."""
         if not isinstance(self._output, torch.Tensor):
             got = "nothing yet: call the tap first" if self._output is None else f"a {type(self._output).__name__}"
             raise AskError(f"logits: expected that the network returned one tensor; it returned {got}.")
@@ -154,11 +149,7 @@ class FeatureTap:
 
     @property
     def info(self) -> dict[str, LayerInfo]:
-        """Channels, size and stride of each tapped layer, for the input size of the last pass.
-
-        Raises:
-            AskError: Before the first pass.
-        """
+        """Channels, size and stride of each tapped layer in the last pass; an `AskError` before the first."""
         if not self._shapes:
             raise AskError("tap.info speaks of the last pass: call tap(images) first.")
         if self._strides is None:
@@ -167,15 +158,11 @@ class FeatureTap:
 
 
 def layers_of(network: nn.Module, input_size: Size = (224, 224)) -> LayerTable:
-    """The layers that give maps, with channels, size and stride: children after their activation.
+    """The layers that give maps, for images of that size (H, W): children after their activation.
 
     A container's children are listed (``features.12``), a block's insides are not (``layer1.0``, not its
     convolutions); convolutions and norms are left out, because what follows them is the activation, and so are layers
     whose map does not grow with the image (global pooling).
-
-    Args:
-        network: The network; one pass runs over an empty image.
-        input_size: (H, W) of the images.
 
     Raises:
         RangeError: If the network can't take images of that size.
@@ -224,11 +211,7 @@ def default_layers(network: nn.Module, input_size: Size = (224, 224)) -> tuple[s
 
 
 def find_layers(network: nn.Module, names: Sequence[str]) -> dict[str, nn.Module]:
-    """The modules of these names.
-
-    Raises:
-        LayerNotFoundError: If there is none; the message lists near names.
-    """
+    """The modules of these names, or a `LayerNotFoundError` that lists near ones."""
     modules = dict(network.named_modules())
     if not names:
         raise LayerNotFoundError("layers: expected at least one layer's name, got none. layers_of(network) lists them.")

@@ -26,17 +26,12 @@ from torch import nn
 from ask_lib.checks import check_choice, check_shape
 from ask_lib.errors import WeightsError
 from ask_lib.files import atomic_path, read_object, sha256, write_json
-from ask_lib.models.weights import fit, read_weights
 
 NORMS = ("batch", "none")
 
 
 def make_norm(norm: str, channels: int) -> nn.Module:
-    """The normalisation after a convolution: ``batch``, or ``none`` (nothing).
-
-    Raises:
-        ChoiceError: If the name is neither.
-    """
+    """The normalisation after a convolution: ``batch``, or ``none`` (nothing)."""
     check_choice("norm", norm, NORMS)
     return nn.BatchNorm2d(channels) if norm == "batch" else nn.Identity()
 
@@ -51,7 +46,7 @@ class SmallVGG(nn.Sequential):
     Args:
         num_classes: Number of classes.
         in_channels: 3 for RGB or HHA, 1 for depth.
-        norm: ``batch`` or ``none``.
+        norm: One of `NORMS`.
     """
 
     LAYOUT = ((1, 16), (1, 24), (2, 32), (2, 48), (2, 96))  # VGG-11's convolutions a stage, and their channels
@@ -116,13 +111,7 @@ class ResidualBlock(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """A small ResNet: stem, layer1 ... layer4 (one block each), avgpool, fc. Twins differ in ``in_channels`` alone.
-
-    Args:
-        num_classes: Number of classes.
-        in_channels: 3 for RGB or HHA, 1 for depth.
-        norm: ``batch`` or ``none``.
-    """
+    """A small ResNet: stem, layer1 ... layer4 (one block each), avgpool, fc; arguments as for `SmallVGG`."""
 
     WIDTHS = (16, 32, 64, 128)  # channels of the four layers; the stem has the first
 
@@ -172,14 +161,11 @@ def fold_batch_norm(network: SmallVGG) -> SmallVGG:
     What ships is then a plain VGG (convolution, activation, pool), as the papers' networks are: a layer's
     inputs are connected to its outputs by one weight each.
 
-    Args:
-        network: A network trained with ``norm="batch"``, with its running statistics.
-
     Returns:
         A new network with ``norm="none"``, in evaluation mode.
 
     Raises:
-        ChoiceError: If the network has another norm.
+        ChoiceError: If the network's norm is not ``batch``.
     """
     check_choice("network.norm", network.norm, ("batch",))
     plain = SmallVGG(network.num_classes, network.in_channels, "none")
@@ -199,15 +185,10 @@ def _fold(weight: torch.Tensor, norm: Any) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def save_safetensors(network: nn.Module, path: Path, card: Mapping[str, Any]) -> dict[str, Any]:
-    """Write a network's weights and, beside them, a JSON card that holds their hash.
+    """Write a network's weights, ``NAME.safetensors``, and beside them a card, ``NAME.json``, that holds their hash.
 
     Both files appear whole or not at all. The card comes last: weights without their card, or with an older one,
-    are refused by `load_safetensors`.
-
-    Args:
-        network: The network.
-        path: ``NAME.safetensors``; the card is ``NAME.json``.
-        card: What a reader must know: command, commit, data version, seed, accuracy, classes, mean and std.
+    are refused by `read_card`.
 
     Returns:
         The card as written, with ``sha256``, ``bytes``, ``parameters`` and ``architecture`` added.
@@ -226,17 +207,6 @@ def save_safetensors(network: nn.Module, path: Path, card: Mapping[str, Any]) ->
     }
     write_json(path.with_suffix(".json"), full)
     return full
-
-
-def load_safetensors(network: nn.Module, path: Path) -> dict[str, Any]:
-    """Read weights written by `save_safetensors` into a network of the same architecture; returns the card.
-
-    Raises:
-        WeightsError: If a file is missing or broken, the hash is another, or the weights do not fit the network.
-    """
-    card = read_card(path)
-    fit(network, read_weights(path), f"{path.name} ({card.get('architecture', 'another network')})")
-    return card
 
 
 def read_card(path: Path) -> dict[str, Any]:

@@ -48,11 +48,13 @@ def read_weights(path: Path) -> State:
 
 
 def fit(network: nn.Module, state: Mapping[str, torch.Tensor], source: str) -> None:
-    """Load a state dict; every key must be there, none too many, each of the right shape, all values finite.
+    """Load what `read_weights` gave: every key is there, none too many, each of the right shape, all values finite.
+
+    Other precisions of floating point are converted. The network is changed only if all fits.
 
     Args:
-        network: The network; it is changed only if all fits.
-        state: The weights, from `read_weights`. Other precisions of floating point are converted.
+        network: The network.
+        state: Its weights.
         source: Where they come from, for the message.
 
     Raises:
@@ -74,24 +76,13 @@ def fit(network: nn.Module, state: Mapping[str, torch.Tensor], source: str) -> N
     network.load_state_dict({key: own[key] for key in counters} | state)
 
 
-def class_count(network: nn.Module, state: Mapping[str, torch.Tensor]) -> int | None:
-    """Outputs of the classifier in a state dict (a network's last weight of several dimensions), or None."""
-    head = [key for key, tensor in network.state_dict().items() if key.endswith("weight") and tensor.ndim > 1][-1]
-    return int(state[head].shape[0]) if head in state and state[head].ndim >= 1 else None
-
-
 def hub_path(url: str) -> Path:
     """Where torch hub keeps the file of an address; nothing is created."""
     return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
 
 
 def fetch_torchvision(url: str, *, only_cached: bool = False) -> Path:
-    """The file behind a torchvision weights address, in torch hub's folder; downloaded if need be, always verified.
-
-    Raises:
-        WeightsError: If ``only_cached`` and it is not there.
-        DownloadError: If it can't be fetched, or if the file there is not the one that was meant.
-    """
+    """The file behind a torchvision weights address, in torch hub's folder; downloaded if need be, always verified."""
     path = hub_path(url)
     if only_cached and not path.is_file():
         raise WeightsError(f"weights='cached': there is no {path.name} in {path.parent}. 'imagenet' downloads it.")
@@ -183,6 +174,4 @@ def _misfit(network: nn.Module, source: str, missing: list[str], unexpected: lis
     kinds = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
     parts = [f"{len(keys)} {what}: {_brief(keys)}" for what, keys in kinds.items() if keys]
     advice = "Is it another network's file? Name the network that it was trained as."
-    if not missing and not unexpected and len(shapes) <= 2:
-        advice = "Only the classifier differs: give num_classes as the file has it."
     return f"weights {source} do not fit {type(network).__name__}: {'; '.join(parts)}. {advice}"
