@@ -41,15 +41,13 @@ class LayerInfo:
         channels: C of its ``(B, C, H, W)``, D of its ``(B, D)``.
         size: (H, W); (1, 1) for ``(B, D)``, whose one cell is the whole image.
         stride: (y, x), image pixels from one cell to the next.
-        input_size: (H, W) of the images.
-        exact: Whether the stride is the network's own. If not, it is input size / map size.
+        exact: Whether the stride is the network's own. If not, it is the image's size by the map's.
     """
 
     name: str
     channels: int
     size: Size
     stride: Stride
-    input_size: Size
     exact: bool = True
 
 
@@ -124,7 +122,6 @@ class FeatureTap:
         Raises:
             ShapeError: If ``images`` has not four dimensions, or a layer's output neither four nor two.
             LayerNotFoundError: If a layer did not run.
-            AskError: Outside ``with``.
         """
         if self._open is None:
             raise AskError("A FeatureTap reads inside: with FeatureTap(network, layers) as tap: tap(images).")
@@ -279,11 +276,9 @@ def _stride(before: Shape, after: Shape) -> Stride | None:
 
 
 def _describe(name: str, shape: Shape, strides: Mapping[str, Stride], images: Shape) -> LayerInfo:
-    input_size = (images[2], images[3])
-    size = (shape[2], shape[3]) if len(shape) == 4 else (1, 1)
-    exact = name in strides or len(shape) == 2
-    stride = strides.get(name, (input_size[0] / size[0], input_size[1] / size[1]))
-    return LayerInfo(name, shape[1], size, stride, input_size, exact)
+    height, width = shape[2:] or (1, 1)
+    stride = strides.get(name, (images[2] / height, images[3] / width))
+    return LayerInfo(name, shape[1], (height, width), stride, name in strides or len(shape) == 2)
 
 
 @contextmanager

@@ -58,7 +58,11 @@ class SmallVGG(nn.Sequential):
         channels = in_channels
         for stage, (depth, width) in enumerate(self.LAYOUT, start=1):
             for unit in range(1, depth + 1):
-                _add_convolution(layers, f"{stage}_{unit}", channels, width, norm, stride=2 if stage == 1 else 1)
+                stride, bias = 2 if stage == 1 else 1, norm == "none"
+                layers[f"conv{stage}_{unit}"] = nn.Conv2d(channels, width, 3, stride, 1, bias=bias)
+                if norm != "none":
+                    layers[f"norm{stage}_{unit}"] = make_norm(norm, width)
+                layers[f"relu{stage}_{unit}"] = nn.ReLU()
                 channels = width
             keeps_size = stage in (3, 4)
             layers[f"pool{stage}"] = nn.MaxPool2d(3, 1, 1) if keeps_size else nn.MaxPool2d(2, 2)
@@ -75,15 +79,6 @@ class SmallVGG(nn.Sequential):
         """Logits ``(B, num_classes)`` of pictures ``(B, in_channels, H, W)``."""
         check_shape("images", x, ("B", self.in_channels, "H", "W"))
         return super().forward(x)  # type: ignore[no-any-return,no-untyped-call]
-
-
-def _add_convolution(
-    layers: OrderedDict[str, nn.Module], name: str, channels: int, width: int, norm: str, stride: int
-) -> None:
-    layers[f"conv{name}"] = nn.Conv2d(channels, width, 3, stride, 1, bias=norm == "none")
-    if norm != "none":
-        layers[f"norm{name}"] = make_norm(norm, width)
-    layers[f"relu{name}"] = nn.ReLU()
 
 
 class ResidualBlock(nn.Module):

@@ -64,12 +64,17 @@ def fit(network: nn.Module, state: Mapping[str, torch.Tensor], source: str) -> N
     state = {key: tensor for key, tensor in state.items() if key in own or not key.startswith(AUXILIARY)}
     both = [key for key in own if key in state]
     counters = {key for key in own if key.endswith("num_batches_tracked")}  # files before 2018 have none
-    missing = [key for key in own if key not in state and key not in counters]
-    unexpected = [key for key in state if key not in own]
-    shapes = [key for key in both if state[key].shape != own[key].shape]
-    if missing or unexpected or shapes:
-        shapes = [f"{key} is {tuple(state[key].shape)}, needs {tuple(own[key].shape)}" for key in shapes]
-        raise WeightsError(_misfit(network, source, missing, unexpected, shapes))
+    other = [key for key in both if state[key].shape != own[key].shape]
+    misfits = {
+        "missing": [key for key in own if key not in state and key not in counters],
+        "unexpected": [key for key in state if key not in own],
+        "of another shape": [f"{k} is {tuple(state[k].shape)}, needs {tuple(own[k].shape)}" for k in other],
+    }
+    if parts := [f"{len(keys)} {what}: {_brief(keys)}" for what, keys in misfits.items() if keys]:
+        raise WeightsError(
+            f"weights {source} do not fit {type(network).__name__}: {'; '.join(parts)}. "
+            "Is it another network's file? Name the network that it was trained as."
+        )
     bad = {key: why for key in both if (why := _unfit_values(state[key], own[key].dtype))}
     if bad:
         raise WeightsError(f"weights {source}: {_brief(f'{key} {bad[key]}' for key in bad)}. Write the file anew.")
@@ -168,10 +173,3 @@ def _strip(state: State) -> State:
     while prefix := next((p for p in PREFIXES if all(key.startswith(p) for key in state)), None):
         state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
     return {OLD_DENSENET.sub(r"\1\2", key): tensor for key, tensor in state.items()}
-
-
-def _misfit(network: nn.Module, source: str, missing: list[str], unexpected: list[str], shapes: list[str]) -> str:
-    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
-    parts = [f"{len(keys)} {what}: {_brief(keys)}" for what, keys in kinds.items() if keys]
-    advice = "Is it another network's file? Name the network that it was trained as."
-    return f"weights {source} do not fit {type(network).__name__}: {'; '.join(parts)}. {advice}"
