@@ -344,16 +344,18 @@ def test_a_word_wins_over_a_file_of_that_name_and_any_other_file_is_one(
     tiny: str, state: dict[str, torch.Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hub: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("none", "imagenet", "cached", "best"):
+    for name in ("none", "imagenet", "best"):
         torch.save(state, tmp_path / name)
     assert not load_backbone(tiny, "none").trained
     assert load_backbone(tiny, Path("none")).weights.startswith("file none")
     assert load_backbone(tiny, "./none").trained and load_backbone(tiny, "best").trained
     assert load_backbone(tiny, "imagenet").weights.startswith("file imagenet")  # no word of this network
-    with pytest.raises(WeightsError, match=r"no squeezenet1_0-b66bff10\.pth"):
-        load_backbone("squeezenet1_0", "cached")
+    hub.mkdir(parents=True)
+    (hub / "squeezenet1_0-b66bff10.pth").write_bytes(b"broken")
+    with pytest.raises(DownloadError, match=r"squeezenet1_0-b66bff10\.pth exists"):
+        load_backbone("squeezenet1_0", "imagenet")
     with pytest.raises(WeightsError, match="do not fit SqueezeNet"):
-        load_backbone("squeezenet1_0", Path("cached"))
+        load_backbone("squeezenet1_0", Path("imagenet"))
     Path("link").symlink_to("nowhere")
     for name in ("link", "nowhere.pt", "folder/nowhere", "~nobody-here/w"):
         with pytest.raises(WeightsError, match="expected a file at"):
@@ -390,7 +392,7 @@ def test_other_words_name_those_there_are(tiny: str) -> None:
         ChoiceError, match=r"weights of tiny \(or a file's path\): expected one of none; got 'imagenet'"
     ):
         load_backbone(tiny, "imagenet")
-    with pytest.raises(ChoiceError, match=r"none, imagenet, cached, IMAGENET1K_V1; got .*Did you mean 'imagenet'"):
+    with pytest.raises(ChoiceError, match=r"none, imagenet, IMAGENET1K_V1; got .*Did you mean 'imagenet'"):
         load_backbone("resnet18", "imagenette")
 
 
@@ -420,15 +422,10 @@ def test_packaged_weights_plug_in(
 # ---- torchvision's published weights
 
 
-def test_cached_weights_must_lie_there(hub: Path) -> None:
-    with pytest.raises(WeightsError, match=r"no squeezenet1_0-b66bff10\.pth in .*checkpoints"):
-        load_backbone("squeezenet1_0", "cached")
-
-
 def test_a_damaged_cached_file_is_refused(hub: Path) -> None:
     hub.mkdir(parents=True)
     (hub / "squeezenet1_0-b66bff10.pth").write_bytes(b"broken")
-    for name in ("cached", "imagenet", "IMAGENET1K_V1"):
+    for name in ("imagenet", "IMAGENET1K_V1"):
         with pytest.raises(DownloadError, match=r"squeezenet1_0-b66bff10\.pth exists and is .*damaged.*Delete"):
             load_backbone("squeezenet1_0", name)
 

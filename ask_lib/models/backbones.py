@@ -98,10 +98,9 @@ def load_backbone(
     Args:
         name: One of ``backbone_names()``.
         weights: ``"none"``: untrained, the same for the same seed, whatever was drawn before. ``"imagenet"`` or a
-            torchvision name (``"IMAGENET1K_V2"``): downloaded once into torch hub's folder and verified.
-            ``"cached"``: only if it lies there already. A path: safetensors or a torch state dict (plain data
-            only), whatever its name; how many classes is read from the file. A word that the backbone has wins over
-            a file of that name: then give ``Path("imagenet")``.
+            torchvision name (``"IMAGENET1K_V2"``): downloaded once into torch hub's folder and verified. A path:
+            safetensors or a torch state dict (plain data only), whatever its name; how many classes is read from the
+            file. A word that the backbone has wins over a file of that name: then give ``Path("imagenet")``.
         device: Where the network goes.
         seed: Of the untrained weights.
 
@@ -262,7 +261,7 @@ def _seeded(spec: BackboneSpec, num_classes: int, seed: int) -> nn.Module:
 
 def _locate(name: str, spec: BackboneSpec, weights: str | Path) -> _Source:
     published = _published(spec)
-    words = ["none", *spec.packaged, *(["imagenet", "cached"] if published else []), *published]
+    words = ["none", *spec.packaged, *(["imagenet"] if published else []), *published]
     if isinstance(weights, Path) or (weights not in words and _is_path(weights)):
         return _Source(Path(os.path.expanduser(weights)))  # noqa: PTH111 - Path.expanduser raises without a home
     check_choice(f"weights of {name} (or a file's path)", weights, words)
@@ -303,15 +302,10 @@ def _published(spec: BackboneSpec) -> dict[str, Any]:
 
 def _from_torchvision(published: Mapping[str, Any], weights: str) -> _Source:
     first = "IMAGENET1K_V1" if "IMAGENET1K_V1" in published else next(iter(published))
-    if weights == "cached":
-        present = [name for name, entry in published.items() if files.hub_path(entry.url).is_file()]
-        first = present[0] if present and first not in present else first
     entry = published[weights if weights in published else first]
-    path = files.fetch_torchvision(entry.url, only_cached=weights == "cached")
-    shown, names = entry.transforms(), entry.meta.get("categories")
-    return _Source(
-        path, f"torchvision {entry.name}", tuple(shown.mean), tuple(shown.std), tuple(names) if names else None
-    )
+    path, shown = files.fetch_torchvision(entry.url), entry.transforms()
+    names = tuple(entry.meta["categories"])
+    return _Source(path, f"torchvision {entry.name}", tuple(shown.mean), tuple(shown.std), names)
 
 
 def _count(spec: BackboneSpec, state: files.State) -> int:

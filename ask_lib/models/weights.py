@@ -81,16 +81,9 @@ def fit(network: nn.Module, state: Mapping[str, torch.Tensor], source: str) -> N
     network.load_state_dict({key: own[key] for key in counters} | state)
 
 
-def hub_path(url: str) -> Path:
-    """Where torch hub keeps the file of an address; nothing is created."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
-
-
-def fetch_torchvision(url: str, *, only_cached: bool = False) -> Path:
+def fetch_torchvision(url: str) -> Path:
     """The file behind a torchvision weights address, in torch hub's folder; downloaded if need be, always verified."""
-    path = hub_path(url)
-    if only_cached and not path.is_file():
-        raise WeightsError(f"weights='cached': there is no {path.name} in {path.parent}. 'imagenet' downloads it.")
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     found = HASH_IN_NAME.search(path.name)
     return download(url, path, sha256=found.group(1) if found else None)
 
