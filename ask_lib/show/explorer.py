@@ -19,7 +19,6 @@ round away from zero, in Python as in JavaScript.
 from __future__ import annotations
 
 import functools
-import hashlib
 import io
 import itertools
 import math
@@ -136,7 +135,7 @@ class Control:
 
 
 class _Form:
-    """What both forms can do."""
+    """What both forms can do; each has a ``state``, the texts and numbers of one setting."""
 
     controls: list[Control]
 
@@ -153,10 +152,6 @@ class _Form:
 
     def fields(self, index: Sequence[int]) -> Fields:
         return {control.name: control.field(at) for control, at in zip(self.controls, index, strict=True)}
-
-    def state(self, index: Sequence[int]) -> dict[str, Any]:
-        """The texts and numbers of one setting."""
-        raise NotImplementedError
 
 
 class _Frames(_Form):
@@ -282,7 +277,7 @@ class Explorer(anywidget.AnyWidget):
     current: Any = traitlets.Dict().tag(sync=True)
 
     def __init__(
-        self, form: _Form, spec: dict[str, Any], images: list[Any], arrays: list[bytes], at: list[int]
+        self, form: _Frames | _Scenes, spec: dict[str, Any], images: list[Any], arrays: list[bytes], at: list[int]
     ) -> None:
         self._form = form
         spec = {"controls": [control.spec() for control in form.controls], **spec}
@@ -324,17 +319,14 @@ class Explorer(anywidget.AnyWidget):
         form = _Frames(controls, render, alt, readout, fmt)
         index = form.positions(start or {})
         every = itertools.product(*[range(len(control.values)) for control in controls])
-        images: list[dict[str, Any]] = []
-        known: dict[str, int] = {}
+        known: dict[bytes, tuple[int, dict[str, Any]]] = {}  # the same picture is sent once
         stills = []
         for at in every if precompute else [tuple(index)]:
             still = form.frame(at)
-            name = hashlib.sha256(still["image"]["data"]).hexdigest()
-            if name not in known:
-                known[name] = len(images)
-                images.append(still["image"])
-            stills.append({**still, "image": known[name]})
+            number, _ = known.setdefault(still["image"]["data"], (len(known), still["image"]))
+            stills.append({**still, "image": number})
         first = next(still for still in stills if still["at"] == index)
+        images = [image for _, image in known.values()]
         return cls(form, {"form": "frames", "first": first, "stills": stills}, images, [], index)
 
     @classmethod
