@@ -91,23 +91,22 @@ class FeatureTap:
     def __init__(self, network: nn.Module, layers: str | Sequence[str]) -> None:
         self.network = network
         self._modules = find_layers(network, [layers] if isinstance(layers, str) else layers)
-        self._open: ExitStack | None = None
+        self._context, self._open = ExitStack(), False
         self._output: Any = None
         self._shapes: dict[str, Shape] = {}
         self._input: Shape = ()
         self._strides: Mapping[str, Stride] | None = None
 
     def __enter__(self) -> Self:
-        if self._open is not None:
+        if self._open:
             raise AskError("This FeatureTap is already open. Open a second one, or leave the first.")
-        self._open = ExitStack()
-        self._open.enter_context(evaluating(self.network))
+        self._context.enter_context(evaluating(self.network))
+        self._open = True
         return self
 
     def __exit__(self, *raised: object) -> None:
-        stack, self._open = self._open, None
-        if stack is not None:
-            stack.close()
+        self._open = False
+        self._context.close()
 
     def __call__(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """One forward pass.
@@ -123,7 +122,7 @@ class FeatureTap:
             ShapeError: If ``images`` has not four dimensions, or a layer's output neither four nor two.
             LayerNotFoundError: If a layer did not run.
         """
-        if self._open is None:
+        if not self._open:
             raise AskError("A FeatureTap reads inside: with FeatureTap(network, layers) as tap: tap(images).")
         check_shape("images", images, "BCHW", "Add a batch axis with images[None] if it is one image.")
         self._output, seen = None, dict[str, torch.Tensor]()

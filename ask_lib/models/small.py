@@ -145,8 +145,7 @@ def initialise(network: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-    for module in network.modules():
-        if isinstance(module, ResidualBlock) and isinstance(module.norm2, nn.BatchNorm2d):
+        elif isinstance(module, ResidualBlock) and isinstance(module.norm2, nn.BatchNorm2d):
             nn.init.zeros_(module.norm2.weight)
 
 
@@ -205,11 +204,7 @@ def save_safetensors(network: nn.Module, path: Path, card: Mapping[str, Any]) ->
 
 
 def read_card(path: Path) -> dict[str, Any]:
-    """The card ``NAME.json`` beside ``NAME.safetensors``, after its hash was held against the file.
-
-    Raises:
-        WeightsError: If a file is missing or broken, or the hash is another.
-    """
+    """The card ``NAME.json`` beside ``NAME.safetensors``; a `WeightsError` if its hash is not the file's."""
     card = read_object(path.with_suffix(".json"), "a weight file's card", WeightsError)
     try:
         found = sha256(path)

@@ -52,13 +52,8 @@ def fit(network: nn.Module, state: Mapping[str, torch.Tensor], source: str) -> N
 
     Other precisions of floating point are converted. The network is changed only if all fits.
 
-    Args:
-        network: The network.
-        state: Its weights.
-        source: Where they come from, for the message.
-
     Raises:
-        WeightsError: If something does not fit; the message lists it.
+        WeightsError: If something does not fit; the message lists it, and says that it comes from ``source``.
     """
     own = network.state_dict()
     state = {key: tensor for key, tensor in state.items() if key in own or not key.startswith(AUXILIARY)}
