@@ -33,7 +33,7 @@ class Backbone:
 
     Attributes:
         weights: For a person: "untrained, seed 0", "torchvision IMAGENET1K_V1", "file NAME (sha256 1234abcd)".
-        mean: Of RGB in 0..1, to be subtracted; ``std`` divides.
+        mean: Of RGB in 0..1; it is subtracted, then ``std`` divides.
         default_layers: Shallow to deep; the last is the final feature map.
         classes: Names of the ``num_classes`` outputs, where they are known.
         input_size: Short side of the images that it was trained on.
@@ -120,14 +120,13 @@ def load_backbone(
         network = _seeded(spec, count, seed)
         text = source.text or f"file {source.path.name} (sha256 {sha256(source.path)[:8]})"
         files.fit(network, state, text)
-    layers = tuple(spec.strides) or default_layers(network, (spec.input_size, spec.input_size))
     return Backbone(
         name=name,
         network=network.eval().to(place),
         weights=text,
         mean=source.mean,
         std=source.std,
-        default_layers=layers,
+        default_layers=tuple(spec.strides) or default_layers(network),
         classes=_class_names(spec, source, count),
         num_classes=count,
         trained=source.path is not None,
@@ -142,13 +141,13 @@ def backbone_names() -> list[str]:
     return sorted(BACKBONES) + sorted(set(models.list_models(module=models)) - set(BACKBONES))
 
 
-def leaky_squeezenet1_1(num_classes: int, slope: float = 0.55) -> nn.Module:
+def leaky_squeezenet1_1(num_classes: int) -> nn.Module:
     """SqueezeNet 1.1 as trained on Places365: leaky ReLUs, and max-pools that round down."""
     network = _torchvision("squeezenet1_1", num_classes)
     for parent in list(network.modules()):
         for child_name, child in list(parent.named_children()):
             if isinstance(child, nn.ReLU):
-                setattr(parent, child_name, nn.LeakyReLU(slope, inplace=child.inplace))
+                setattr(parent, child_name, nn.LeakyReLU(0.55, inplace=child.inplace))
             elif isinstance(child, nn.MaxPool2d):
                 child.ceil_mode = False
     return network

@@ -184,9 +184,9 @@ def layers_of(network: nn.Module, input_size: Size = (224, 224)) -> LayerTable:
 def cell_centres(info: LayerInfo) -> torch.Tensor:
     """Where a map's cells lie in the image, in pixels: (x + 0.5) * stride - 0.5.
 
-    This is the book's convention: cells tile the image from its upper left corner, pixel centres at integers. What a
-    cell sees need not be centred there. It is for VGG; a ResNet's cell sees x * stride (half a cell to the upper left
-    of the convention), SqueezeNet 1.0's last cells see half a cell further to the lower right.
+    The book's convention: cells tile the image from its upper left corner, pixel centres at integers. What a cell sees
+    need not be centred there. It is for VGG; a ResNet's cell sees x * stride (half a cell to the upper left of the
+    convention), SqueezeNet 1.0's last cells see half a cell further to the lower right.
 
     Returns:
         ``(H, W, 2)``, (x, y) of cell (x, y) at ``[y, x]``.
@@ -196,10 +196,10 @@ def cell_centres(info: LayerInfo) -> torch.Tensor:
     return torch.stack([columns, rows], dim=-1)  # (H, W, 2)
 
 
-def default_layers(network: nn.Module, input_size: Size = (224, 224)) -> tuple[str, ...]:
+def default_layers(network: nn.Module) -> tuple[str, ...]:
     """A sensible choice for any network: the last layer of each stride, shallow to deep, without the classifier."""
     last: dict[Stride, str] = {}
-    for name, info in layers_of(network, input_size).items():
+    for name, info in layers_of(network).items():
         if info.exact and name.split(".")[0] not in HEADS:
             last.pop(info.stride, None)  # a container comes before its children: the order is the last one's
             last[info.stride] = name

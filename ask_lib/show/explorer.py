@@ -23,7 +23,6 @@ import io
 import itertools
 import math
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Context, Decimal
@@ -513,12 +512,13 @@ def _image(data: bytes, show: float | None = None) -> dict[str, Any]:
 
 def _figure_image(figure: Any, fmt: str) -> dict[str, Any]:
     """Encode a matplotlib Figure, and close it."""
+    from matplotlib import pyplot
+
     raw = io.BytesIO()
     try:
         figure.savefig(raw, format="png", dpi=_FIGURE_DPI)
     finally:
-        if "matplotlib.pyplot" in sys.modules:
-            sys.modules["matplotlib.pyplot"].close(figure)
+        pyplot.close(figure)
     with Image.open(raw, formats=("PNG",)) as opened:
         drawn = opened.convert("RGB")
     return _image(_encode(drawn, fmt), drawn.width * _CSS_DPI / _FIGURE_DPI)
