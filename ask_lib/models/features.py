@@ -109,10 +109,7 @@ class FeatureTap:
         self._context.close()
 
     def __call__(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """One forward pass.
-
-        Args:
-            images: ``(B, C, H, W)``, normalised as the network was trained.
+        """One forward pass over images ``(B, C, H, W)``, normalised as the network was trained.
 
         Returns:
             Layer name to map ``(B, C, H, W)``, or to vectors ``(B, D)`` of a fully connected layer, in the order in
