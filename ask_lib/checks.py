@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def check_shape(name: str, tensor: torch.Tensor, pattern: Sequence[str | int], hint: str = "") -> None:
-    """Raise unless a tensor's shape fits a pattern.
+    """Raise a `ShapeError` unless a tensor's shape fits a pattern.
 
     Args:
         name: The argument's name, for the message.
@@ -21,9 +21,6 @@ def check_shape(name: str, tensor: torch.Tensor, pattern: Sequence[str | int], h
         pattern: One entry a dimension: an int for a fixed size, a letter for any size. The same letter
             twice means the same size.
         hint: What to do about it.
-
-    Raises:
-        ShapeError: If it does not fit.
     """
     import torch  # here, so that a command line can check its options before torch is loaded
 
@@ -39,21 +36,13 @@ def check_shape(name: str, tensor: torch.Tensor, pattern: Sequence[str | int], h
 
 
 def check_device(name: str, tensor: torch.Tensor, device: torch.device) -> None:
-    """Raise unless a tensor lies on a device.
-
-    Raises:
-        AskError: If it does not.
-    """
+    """Raise an `AskError` unless a tensor lies on a device."""
     if tensor.device != device:
         raise AskError(f"{name}: expected on {device}, got {tensor.device}. Bring it there with .to({str(device)!r}).")
 
 
 def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
-    """Raise unless ``value`` is one of ``choices``; the message offers the nearest one.
-
-    Raises:
-        ChoiceError: If it is not.
-    """
+    """Raise a `ChoiceError` unless ``value`` is one of ``choices``; the message offers the nearest one."""
     known = list(choices)
     if value in known:
         return
@@ -65,11 +54,7 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
 def check_range(
     name: str, value: float, low: float | None = None, high: float | None = None, *, open_low: bool = False
 ) -> None:
-    """Raise unless ``low <= value <= high`` (``low < value`` with ``open_low``); NaN never passes.
-
-    Raises:
-        RangeError: If it lies outside.
-    """
+    """Raise a `RangeError` unless ``low <= value <= high`` (``low < value`` with ``open_low``); NaN never passes."""
     above = low is None or (value > low if open_low else value >= low)
     below = high is None or value <= high
     if value != value or not (above and below):

@@ -22,13 +22,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path in the same folder that becomes ``path`` when the body ends well.
 
     A process killed at any moment leaves the old file or the new one, never half of one (at worst a stray
-    ``*.part`` beside it). Readers and several writers at once do no harm: the last rename wins.
-
-    Args:
-        path: The file to write; its folder is made where missing.
-
-    Yields:
-        The temporary path to write to.
+    ``*.part`` beside it). Readers and several writers at once do no harm: the last rename wins. The folder is made
+    where missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = _part(path)
@@ -45,14 +40,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def check_writable(path: Path) -> None:
-    """Raise what writing a file would raise; called before hours of work, not after.
-
-    Args:
-        path: The file that is to be written; its folder is made where missing.
-
-    Raises:
-        OSError: If it cannot be written.
-    """
+    """Raise the `OSError` that writing a file would raise; called before hours of work, not after."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,12 +106,9 @@ def shown(text: str | Path) -> str:
 
 
 def remove_parts(folder: Path, older_than: float = 0.0) -> None:
-    """Remove what killed writers left in a folder.
+    """Remove what killed writers left in a folder, which need not be there.
 
-    Args:
-        folder: The folder, which need not be there.
-        older_than: Leave what was written to in the last so many seconds. 0 leaves nothing: only for a folder that
-            one process owns.
+    What was written to in the last ``older_than`` seconds is left; 0 is only for a folder that one process owns.
     """
     latest = time.time() - older_than if older_than else math.inf
     for part in folder.glob("*.part"):

@@ -1,14 +1,10 @@
-"""Backbones by name, with weights by name, by file, or none.
-
-``load_backbone("resnet18", weights="imagenet")`` gives the network and all that goes with it: what its weights are, how
-its images are normalised, which layers are worth a look, what its classes are called.
-"""
+"""Backbones by name, with weights by name, by file, or none: ``load_backbone("resnet18", weights="imagenet")``."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,8 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ask_lib.checks import check_choice, check_range
-from ask_lib.errors import LayerNotFoundError, WeightsError
+from ask_lib.checks import check_choice
+from ask_lib.errors import ChoiceError, LayerNotFoundError, WeightsError
 from ask_lib.files import sha256
 from ask_lib.models import weights as files
 from ask_lib.models.features import default_layers
@@ -33,18 +29,13 @@ IMAGENET_STD: Triple = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network and what goes with it.
+    """A network in evaluation mode, and what goes with it.
 
     Attributes:
-        name: Its name in ``backbone_names()``.
-        network: In evaluation mode, on the device that was asked for.
         weights: For a person: "untrained, seed 0", "torchvision IMAGENET1K_V1", "file NAME (sha256 1234abcd)".
-        mean: Of RGB in 0..1, to be subtracted.
-        std: Of RGB in 0..1, to be divided by.
+        mean: Of RGB in 0..1; it is subtracted, then ``std`` divides.
         default_layers: Shallow to deep; the last is the final feature map.
-        classes: Names of the outputs, where they are known.
-        num_classes: How many outputs.
-        trained: Whether the weights come from training.
+        classes: Names of the ``num_classes`` outputs, where they are known.
         input_size: Short side of the images that it was trained on.
     """
 
@@ -61,11 +52,7 @@ class Backbone:
 
     @property
     def last_layer(self) -> str:
-        """The final feature map's layer.
-
-        Raises:
-            LayerNotFoundError: If the network gives no maps (a vision transformer).
-        """
+        """The final feature map's layer; a `LayerNotFoundError` if there are no maps (a vision transformer)."""
         if not self.default_layers:
             raise LayerNotFoundError(f"{self.name} has no layer that gives a map (B, C, H, W). Choose a CNN.")
         return self.default_layers[-1]
@@ -86,10 +73,9 @@ class BackboneSpec:
     Attributes:
         build: Number of classes to an untrained network.
         strides: Default layers, shallow to deep, each with its stride in pixels; empty: found, see `default_layers`.
-        num_classes: Outputs where nothing else says how many.
+        num_classes: Outputs where no weight file says how many.
         torchvision: Name in torchvision's model list whose published weights fit, or None.
         packaged: Weights name to a file that comes with the package.
-        input_size: Short side of the training images.
     """
 
     build: Callable[[int], nn.Module]
@@ -104,8 +90,6 @@ def load_backbone(
     name: str,
     weights: str | Path = "none",
     *,
-    num_classes: int | None = None,
-    classes: Sequence[str] | Path | None = None,
     device: str | torch.device = "cpu",
     seed: int = 0,
 ) -> Backbone:
@@ -114,42 +98,36 @@ def load_backbone(
     Args:
         name: One of ``backbone_names()``.
         weights: ``"none"``: untrained, the same for the same seed, whatever was drawn before. ``"imagenet"`` or a
-            torchvision name (``"IMAGENET1K_V2"``): downloaded once into torch hub's folder and verified.
-            ``"cached"``: only if it lies there already. A path: safetensors or a torch state dict (plain data
-            only), whatever its name; how many classes is read from the file. A word that the backbone has wins over
-            a file of that name: then give ``Path("imagenet")``.
-        num_classes: Outputs; only where the weights don't say.
-        classes: Names of the outputs, or a text file with a name a line.
+            torchvision name (``"IMAGENET1K_V2"``): downloaded once into torch hub's folder and verified. A path:
+            safetensors or a torch state dict (plain data only), whatever its name; how many classes is read from the
+            file. A word that the backbone has wins over a file of that name: then give ``Path("imagenet")``.
         device: Where the network goes.
         seed: Of the untrained weights.
 
     Raises:
-        ChoiceError: If there is no such backbone or no such weights.
+        ChoiceError: If there is no such backbone, no such weights, or no such device.
         WeightsError: If the weights are missing, damaged, or do not fit.
         DownloadError: If they can't be fetched.
     """
     spec = _spec(name)
-    if num_classes is not None:
-        check_range("num_classes", num_classes, 1)
-    source = _locate(name, spec, weights)
+    source, place = _locate(name, spec, weights), _device(device)
     if source.path is None:
-        count, text = num_classes or spec.num_classes, f"untrained, seed {seed}"
+        count, text = spec.num_classes, f"untrained, seed {seed}"
         network = _seeded(spec, count, seed)
     else:
         state = files.read_weights(source.path)
-        count = num_classes or _count(spec, state)
+        count = _count(spec, state)
         network = _seeded(spec, count, seed)
         text = source.text or f"file {source.path.name} (sha256 {sha256(source.path)[:8]})"
         files.fit(network, state, text)
-    layers = tuple(spec.strides) or default_layers(network, (spec.input_size, spec.input_size))
     return Backbone(
         name=name,
-        network=network.eval().to(device),
+        network=network.eval().to(place),
         weights=text,
         mean=source.mean,
         std=source.std,
-        default_layers=layers,
-        classes=_class_names(spec, source, classes, count),
+        default_layers=tuple(spec.strides) or default_layers(network),
+        classes=_class_names(spec, source, count),
         num_classes=count,
         trained=source.path is not None,
         input_size=spec.input_size,
@@ -163,13 +141,13 @@ def backbone_names() -> list[str]:
     return sorted(BACKBONES) + sorted(set(models.list_models(module=models)) - set(BACKBONES))
 
 
-def leaky_squeezenet1_1(num_classes: int, slope: float = 0.55) -> nn.Module:
+def leaky_squeezenet1_1(num_classes: int) -> nn.Module:
     """SqueezeNet 1.1 as trained on Places365: leaky ReLUs, and max-pools that round down."""
     network = _torchvision("squeezenet1_1", num_classes)
     for parent in list(network.modules()):
         for child_name, child in list(parent.named_children()):
             if isinstance(child, nn.ReLU):
-                setattr(parent, child_name, nn.LeakyReLU(slope, inplace=child.inplace))
+                setattr(parent, child_name, nn.LeakyReLU(0.55, inplace=child.inplace))
             elif isinstance(child, nn.MaxPool2d):
                 child.ceil_mode = False
     return network
@@ -184,7 +162,7 @@ def densenet_with_relu(name: str, num_classes: int) -> nn.Module:
 
 @dataclass(frozen=True)
 class _Source:
-    """Where weights come from; no path means untrained."""
+    """Where weights come from, and what they want; no path means untrained."""
 
     path: Path | None = None
     text: str = ""
@@ -261,6 +239,16 @@ def _spec(name: str) -> BackboneSpec:
     return BACKBONES.get(name) or _plain(name)
 
 
+def _device(given: str | torch.device) -> torch.device:
+    try:
+        device = torch.device(given)
+        torch.empty(0, device=device)  # also a device of that name may not be there
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise ChoiceError(f"device: expected one of this machine's (cpu, cuda); got {given!r}: {reason}") from error
+    return device
+
+
 def _seeded(spec: BackboneSpec, num_classes: int, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # only the CPU's generator is used: networks are made there, then moved
         torch.default_generator.manual_seed(seed)
@@ -272,7 +260,7 @@ def _seeded(spec: BackboneSpec, num_classes: int, seed: int) -> nn.Module:
 
 def _locate(name: str, spec: BackboneSpec, weights: str | Path) -> _Source:
     published = _published(spec)
-    words = ["none", *spec.packaged, *(["imagenet", "cached"] if published else []), *published]
+    words = ["none", *spec.packaged, *(["imagenet"] if published else []), *published]
     if isinstance(weights, Path) or (weights not in words and _is_path(weights)):
         return _Source(Path(os.path.expanduser(weights)))  # noqa: PTH111 - Path.expanduser raises without a home
     check_choice(f"weights of {name} (or a file's path)", weights, words)
@@ -313,30 +301,22 @@ def _published(spec: BackboneSpec) -> dict[str, Any]:
 
 def _from_torchvision(published: Mapping[str, Any], weights: str) -> _Source:
     first = "IMAGENET1K_V1" if "IMAGENET1K_V1" in published else next(iter(published))
-    if weights == "cached":
-        present = [name for name, entry in published.items() if files.hub_path(entry.url).is_file()]
-        first = present[0] if present and first not in present else first
     entry = published[weights if weights in published else first]
-    path = files.fetch_torchvision(entry.url, only_cached=weights == "cached")
-    shown, names = entry.transforms(), entry.meta.get("categories")
-    return _Source(
-        path, f"torchvision {entry.name}", tuple(shown.mean), tuple(shown.std), tuple(names) if names else None
-    )
+    path, shown = files.fetch_torchvision(entry.url), entry.transforms()
+    names = tuple(entry.meta["categories"])
+    return _Source(path, f"torchvision {entry.name}", tuple(shown.mean), tuple(shown.std), names)
 
 
 def _count(spec: BackboneSpec, state: files.State) -> int:
-    """Outputs, as the file has them."""
+    """Outputs, as the file has them: rows of the network's last weight of several dimensions."""
     with torch.device("meta"):  # names and shapes only: nothing is allocated or drawn
-        network = spec.build(spec.num_classes)
-    return files.class_count(network, state) or spec.num_classes
+        own = spec.build(spec.num_classes).state_dict()
+    head = [key for key, tensor in own.items() if key.endswith("weight") and tensor.ndim > 1][-1]
+    return int(state[head].shape[0]) if head in state and state[head].ndim >= 1 else spec.num_classes
 
 
-def _class_names(
-    spec: BackboneSpec, source: _Source, given: Sequence[str] | Path | None, count: int
-) -> tuple[str, ...] | None:
-    if isinstance(given, Path):
-        given = _read_names(given)
-    names = source.classes if given is None else tuple(given)
+def _class_names(spec: BackboneSpec, source: _Source, count: int) -> tuple[str, ...] | None:
+    names = source.classes
     if names is None and source.path is not None and spec.torchvision and count == 1000:
         from torchvision.models import ResNet18_Weights
 
@@ -345,14 +325,3 @@ def _class_names(
     if names is not None and len(names) != count:
         raise WeightsError(f"classes: the network has {count} outputs, there are {len(names)} names.")
     return names
-
-
-def _read_names(path: Path) -> list[str]:
-    """One name a line; of Places365's form ``/a/airfield 0`` the name is kept."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise WeightsError(f"classes: expected a text file with a name a line at {path} ({error}).") from error
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    places = all(line.startswith("/") and line.rsplit(" ", 1)[-1].isdigit() for line in lines)
-    return [line.rsplit(" ", 1)[0][3:] for line in lines] if places else lines

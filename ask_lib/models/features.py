@@ -1,8 +1,5 @@
 """Feature maps of a network's layers, by name, from one forward pass; and where their cells lie in the image.
 
-``FeatureTap`` is a context manager: inside, it reads layers; afterwards the network is as it was, also when the body
-raised. ``layers_of`` lists the layers that give maps.
-
 A known network declares its strides in ``feature_info``, in timm's form: a list of ``{"module": "layer4", "reduction":
 32}``. `load_backbone` sets it, timm's networks bring it. Other strides are measured, by shapes alone.
 """
@@ -10,12 +7,11 @@ A known network declares its strides in ``feature_info``, in timm's form: a list
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from types import TracebackType
 from typing import Any, Self
 
 import torch
@@ -42,19 +38,16 @@ class LayerInfo:
     """What a layer gives: its channels, and where its cells lie.
 
     Attributes:
-        name: The layer's name in the network.
         channels: C of its ``(B, C, H, W)``, D of its ``(B, D)``.
-        size: (H, W), for an input of ``input_size``; (1, 1) for ``(B, D)``, whose one cell is the whole image.
+        size: (H, W); (1, 1) for ``(B, D)``, whose one cell is the whole image.
         stride: (y, x), image pixels from one cell to the next.
-        input_size: (H, W) of the images.
-        exact: Whether the stride is the network's own. If not, it is input size / map size.
+        exact: Whether the stride is the network's own. If not, it is the image's size by the map's.
     """
 
     name: str
     channels: int
     size: Size
     stride: Stride
-    input_size: Size
     exact: bool = True
 
 
@@ -81,11 +74,11 @@ class FeatureTap:
     >>> maps["relu5_2"].shape, maps["fc7"].shape, tap.info["relu5_2"].stride
     (torch.Size([1, 96, 15, 20]), torch.Size([1, 256]), (8.0, 8.0))
 
-    Inside the context the network is in evaluation mode, and no gradients are recorded. On leaving, every submodule's
-    mode and the hooks are as before. Calls of the network that do not go through the tap are not recorded.
+    Inside the context the network is in evaluation mode; afterwards every submodule's mode is as before, also when the
+    body raised. The hooks stand only while the tap itself runs the network, which records no gradients.
 
-    What comes is a copy of what the layer gave, so that a next layer that works in place (``ReLU(inplace=True)`` after
-    a convolution) does not change it. A layer that runs several times in one pass (a shared ReLU) gives its last.
+    What comes is a copy of what the layer gave: a next layer that works in place would change it, and a function
+    (DenseNet's last ReLU) does so unseen. A layer that runs several times in one pass (a shared ReLU) gives its last.
 
     Args:
         network: The network; it is called with the images alone.
@@ -97,37 +90,26 @@ class FeatureTap:
 
     def __init__(self, network: nn.Module, layers: str | Sequence[str]) -> None:
         self.network = network
-        self.layers = [layers] if isinstance(layers, str) else list(dict.fromkeys(layers))
-        self._modules = find_layers(network, self.layers)
-        self._open: ExitStack | None = None
-        self._maps: dict[str, torch.Tensor] | None = None  # while a pass runs
+        self._modules = find_layers(network, [layers] if isinstance(layers, str) else layers)
+        self._context, self._open = ExitStack(), False
         self._output: Any = None
         self._shapes: dict[str, Shape] = {}
         self._input: Shape = ()
         self._strides: Mapping[str, Stride] | None = None
 
     def __enter__(self) -> Self:
-        if self._open is not None:
+        if self._open:
             raise AskError("This FeatureTap is already open. Open a second one, or leave the first.")
-        with ExitStack() as stack:
-            stack.enter_context(evaluating(self.network))
-            for name, module in self._modules.items():
-                stack.callback(module.register_forward_hook(partial(self._keep, name)).remove)
-            self._open = stack.pop_all()
+        self._context.enter_context(evaluating(self.network))
+        self._open = True
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        stack, self._open = self._open, None
-        if stack is not None:
-            stack.close()
+    def __exit__(self, *raised: object) -> None:
+        self._open = False
+        self._context.close()
 
     def __call__(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
-        """One forward pass.
-
-        Args:
-            images: ``(B, C, H, W)``, normalised as the network was trained.
+        """One forward pass over images ``(B, C, H, W)``, normalised as the network was trained.
 
         Returns:
             Layer name to map ``(B, C, H, W)``, or to vectors ``(B, D)`` of a fully connected layer, in the order in
@@ -136,32 +118,23 @@ class FeatureTap:
         Raises:
             ShapeError: If ``images`` has not four dimensions, or a layer's output neither four nor two.
             LayerNotFoundError: If a layer did not run.
-            AskError: Outside ``with``.
         """
-        if self._open is None:
+        if not self._open:
             raise AskError("A FeatureTap reads inside: with FeatureTap(network, layers) as tap: tap(images).")
         check_shape("images", images, "BCHW", "Add a batch axis with images[None] if it is one image.")
-        seen: dict[str, torch.Tensor] = {}
-        self._maps, self._output = seen, None
-        try:
-            with torch.no_grad():
-                self._output = self.network(images)
-        finally:
-            self._maps = None
-        for name in self.layers:
+        self._output, seen = None, dict[str, torch.Tensor]()
+        with _noting(self._modules, lambda name, output: seen.update({name: _map(name, output).clone()})):
+            self._output = self.network(images)
+        for name in self._modules:
             if name not in seen:
                 raise LayerNotFoundError(f"layer {name!r} exists but did not run in this pass. Choose another layer.")
         self._input = tuple(images.shape)
-        self._shapes = {name: tuple(seen[name].shape) for name in self.layers}
-        return {name: seen[name] for name in self.layers}
+        self._shapes = {name: tuple(seen[name].shape) for name in self._modules}
+        return {name: seen[name] for name in self._modules}
 
     @property
     def logits(self) -> torch.Tensor:
-        """The last pass's output, where it is one tensor.
-
-        Raises:
-            AskError: If it is not, or if there is none.
-        """
+        """The last pass's output; an `AskError` where it is not one tensor, or there was no pass."""
         if not isinstance(self._output, torch.Tensor):
             got = "nothing yet: call the tap first" if self._output is None else f"a {type(self._output).__name__}"
             raise AskError(f"logits: expected that the network returned one tensor; it returned {got}.")
@@ -169,39 +142,20 @@ class FeatureTap:
 
     @property
     def info(self) -> dict[str, LayerInfo]:
-        """Channels, size and stride of each tapped layer, for the input size of the last pass.
-
-        Raises:
-            AskError: Before the first pass.
-        """
+        """Channels, size and stride of each tapped layer in the last pass; an `AskError` before the first."""
         if not self._shapes:
             raise AskError("tap.info speaks of the last pass: call tap(images) first.")
         if self._strides is None:
             self._strides = _strides(self.network, self._modules, self._input)
         return {name: _describe(name, shape, self._strides, self._input) for name, shape in self._shapes.items()}
 
-    def _keep(self, name: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if self._maps is None:
-            return
-        if not isinstance(output, torch.Tensor) or output.ndim not in (2, 4):
-            got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-            raise ShapeError(
-                f"layer {name!r}: expected a map (B, C, H, W) or vectors (B, D), got {got}. "
-                "layers_of(network) lists the layers that give maps."
-            )
-        self._maps[name] = output.clone()
-
 
 def layers_of(network: nn.Module, input_size: Size = (224, 224)) -> LayerTable:
-    """The layers that give maps, with channels, size and stride: children after their activation.
+    """The layers that give maps, for images of that size (H, W): children after their activation.
 
     A container's children are listed (``features.12``), a block's insides are not (``layer1.0``, not its
     convolutions); convolutions and norms are left out, because what follows them is the activation, and so are layers
     whose map does not grow with the image (global pooling).
-
-    Args:
-        network: The network; one pass runs over an empty image.
-        input_size: (H, W) of the images.
 
     Raises:
         RangeError: If the network can't take images of that size.
@@ -210,7 +164,7 @@ def layers_of(network: nn.Module, input_size: Size = (224, 224)) -> LayerTable:
     blank = _blank(network, input_size)
     shapes: dict[str, Shape] = {}
     try:
-        with evaluating(network), _noting(modules, shapes):
+        with evaluating(network), _noting(modules, partial(_note_shape, shapes)):
             network(blank)
     except Exception as error:  # whatever a network raises for images that are too small
         height, width = input_size
@@ -227,12 +181,9 @@ def layers_of(network: nn.Module, input_size: Size = (224, 224)) -> LayerTable:
 def cell_centres(info: LayerInfo) -> torch.Tensor:
     """Where a map's cells lie in the image, in pixels: (x + 0.5) * stride - 0.5.
 
-    This is the book's convention: cells tile the image from its upper left corner, pixel centres at integers. What a
-    cell sees need not be centred there. It is for VGG; a ResNet's cell sees x * stride (half a cell to the upper left
-    of the convention), SqueezeNet 1.0's last cells see half a cell further to the lower right.
-
-    Args:
-        info: The layer.
+    The book's convention: cells tile the image from its upper left corner, pixel centres at integers. What a cell sees
+    need not be centred there. It is for VGG; a ResNet's cell sees x * stride (half a cell to the upper left of the
+    convention), SqueezeNet 1.0's last cells see half a cell further to the lower right.
 
     Returns:
         ``(H, W, 2)``, (x, y) of cell (x, y) at ``[y, x]``.
@@ -242,10 +193,10 @@ def cell_centres(info: LayerInfo) -> torch.Tensor:
     return torch.stack([columns, rows], dim=-1)  # (H, W, 2)
 
 
-def default_layers(network: nn.Module, input_size: Size = (224, 224)) -> tuple[str, ...]:
+def default_layers(network: nn.Module) -> tuple[str, ...]:
     """A sensible choice for any network: the last layer of each stride, shallow to deep, without the classifier."""
     last: dict[Stride, str] = {}
-    for name, info in layers_of(network, input_size).items():
+    for name, info in layers_of(network).items():
         if info.exact and name.split(".")[0] not in HEADS:
             last.pop(info.stride, None)  # a container comes before its children: the order is the last one's
             last[info.stride] = name
@@ -253,11 +204,7 @@ def default_layers(network: nn.Module, input_size: Size = (224, 224)) -> tuple[s
 
 
 def find_layers(network: nn.Module, names: Sequence[str]) -> dict[str, nn.Module]:
-    """The modules of these names.
-
-    Raises:
-        LayerNotFoundError: If there is none; the message lists near names.
-    """
+    """The modules of these names, or a `LayerNotFoundError` that lists near ones."""
     modules = dict(network.named_modules())
     if not names:
         raise LayerNotFoundError("layers: expected at least one layer's name, got none. layers_of(network) lists them.")
@@ -296,7 +243,7 @@ def measure_strides(network: nn.Module, modules: Mapping[str, nn.Module], images
     probes: list[dict[str, Shape]] = [{}, {}]
     for probe, grow in zip(probes, (0, STEP), strict=True):
         blank = torch.empty(1, images[1], images[2] + grow, images[3] + grow, dtype=dtype, device="meta")
-        with evaluating(network), _noting(modules, probe), suppress(Exception):  # see above: then layers are missing
+        with evaluating(network), _noting(modules, partial(_note_shape, probe)), suppress(Exception):  # see above
             torch.func.functional_call(network, stand_ins, (blank,))
     before, after = probes
     found = {name: _stride(before[name], after[name]) for name in before if name in after}
@@ -325,25 +272,37 @@ def _stride(before: Shape, after: Shape) -> Stride | None:
 
 
 def _describe(name: str, shape: Shape, strides: Mapping[str, Stride], images: Shape) -> LayerInfo:
-    input_size = (images[2], images[3])
-    size = (shape[2], shape[3]) if len(shape) == 4 else (1, 1)
-    exact = name in strides or len(shape) == 2
-    stride = strides.get(name, (input_size[0] / size[0], input_size[1] / size[1]))
-    return LayerInfo(name, shape[1], size, stride, input_size, exact)
+    height, width = shape[2:] or (1, 1)
+    stride = strides.get(name, (images[2] / height, images[3] / width))
+    return LayerInfo(name, shape[1], (height, width), stride, name in strides or len(shape) == 2)
 
 
 @contextmanager
-def _noting(modules: Mapping[str, nn.Module], shapes: dict[str, Shape]) -> Iterator[None]:
-    """Inside, each layer that runs writes its output's shape into ``shapes``; nothing is recorded for gradients."""
+def _noting(modules: Mapping[str, nn.Module], note: Callable[[str, Any], None]) -> Iterator[None]:
+    """Inside, each layer that runs calls ``note(name, output)``; nothing is recorded for gradients."""
 
-    def note(name: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        shapes[name] = tuple(output.shape) if isinstance(output, torch.Tensor) else ()
+    def hook(name: str, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        note(name, output)
 
     with ExitStack() as stack:
         for name, module in modules.items():
-            stack.callback(module.register_forward_hook(partial(note, name)).remove)
+            stack.callback(module.register_forward_hook(partial(hook, name)).remove)
         stack.enter_context(torch.no_grad())
         yield
+
+
+def _note_shape(shapes: dict[str, Shape], name: str, output: Any) -> None:
+    shapes[name] = tuple(output.shape) if isinstance(output, torch.Tensor) else ()
+
+
+def _map(name: str, output: Any) -> torch.Tensor:
+    if isinstance(output, torch.Tensor) and output.ndim in (2, 4):
+        return output
+    got = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+    raise ShapeError(
+        f"layer {name!r}: expected a map (B, C, H, W) or vectors (B, D), got {got}. "
+        "layers_of(network) lists the layers that give maps."
+    )
 
 
 def _blank(network: nn.Module, size: Size) -> torch.Tensor:

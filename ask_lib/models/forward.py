@@ -19,11 +19,7 @@ Head = Callable[[Any, torch.Tensor], torch.Tensor]
 
 
 def forward_features(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """The last maps ``(B, C, H, W)``, after their activation, of images ``(B, 3, H, W)``.
-
-    Raises:
-        LayerNotFoundError: If it is not known where this network's maps end.
-    """
+    """The last maps ``(B, C, H, W)``, after their activation; a `LayerNotFoundError` if their end is not known."""
     if _own_methods(network):
         return network.forward_features(images)  # type: ignore[operator,no-any-return]
     kind = _kind(network)
@@ -37,11 +33,7 @@ def forward_features(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
 
 
 def forward_head(network: nn.Module, maps: torch.Tensor) -> torch.Tensor:
-    """Logits ``(B, num_classes)`` of the last maps ``(B, C, H, W)``.
-
-    Raises:
-        LayerNotFoundError: If it is not known where this network's maps end.
-    """
+    """Logits ``(B, num_classes)`` of the last maps ``(B, C, H, W)``; raises as `forward_features`."""
     if _own_methods(network):
         return network.forward_head(maps)  # type: ignore[operator,no-any-return]
     _, head = HALVES[_kind(network)]

@@ -26,17 +26,12 @@ from torch import nn
 from ask_lib.checks import check_choice, check_shape
 from ask_lib.errors import WeightsError
 from ask_lib.files import atomic_path, read_object, sha256, write_json
-from ask_lib.models.weights import fit, read_weights
 
 NORMS = ("batch", "none")
 
 
 def make_norm(norm: str, channels: int) -> nn.Module:
-    """The normalisation after a convolution: ``batch``, or ``none`` (nothing).
-
-    Raises:
-        ChoiceError: If the name is neither.
-    """
+    """The normalisation after a convolution: ``batch``, or ``none`` (nothing)."""
     check_choice("norm", norm, NORMS)
     return nn.BatchNorm2d(channels) if norm == "batch" else nn.Identity()
 
@@ -51,7 +46,7 @@ class SmallVGG(nn.Sequential):
     Args:
         num_classes: Number of classes.
         in_channels: 3 for RGB or HHA, 1 for depth.
-        norm: ``batch`` or ``none``.
+        norm: One of `NORMS`.
     """
 
     LAYOUT = ((1, 16), (1, 24), (2, 32), (2, 48), (2, 96))  # VGG-11's convolutions a stage, and their channels
@@ -63,7 +58,11 @@ class SmallVGG(nn.Sequential):
         channels = in_channels
         for stage, (depth, width) in enumerate(self.LAYOUT, start=1):
             for unit in range(1, depth + 1):
-                _add_convolution(layers, f"{stage}_{unit}", channels, width, norm, stride=2 if stage == 1 else 1)
+                stride, bias = 2 if stage == 1 else 1, norm == "none"
+                layers[f"conv{stage}_{unit}"] = nn.Conv2d(channels, width, 3, stride, 1, bias=bias)
+                if norm != "none":
+                    layers[f"norm{stage}_{unit}"] = make_norm(norm, width)
+                layers[f"relu{stage}_{unit}"] = nn.ReLU()
                 channels = width
             keeps_size = stage in (3, 4)
             layers[f"pool{stage}"] = nn.MaxPool2d(3, 1, 1) if keeps_size else nn.MaxPool2d(2, 2)
@@ -80,15 +79,6 @@ class SmallVGG(nn.Sequential):
         """Logits ``(B, num_classes)`` of pictures ``(B, in_channels, H, W)``."""
         check_shape("images", x, ("B", self.in_channels, "H", "W"))
         return super().forward(x)  # type: ignore[no-any-return,no-untyped-call]
-
-
-def _add_convolution(
-    layers: OrderedDict[str, nn.Module], name: str, channels: int, width: int, norm: str, stride: int
-) -> None:
-    layers[f"conv{name}"] = nn.Conv2d(channels, width, 3, stride, 1, bias=norm == "none")
-    if norm != "none":
-        layers[f"norm{name}"] = make_norm(norm, width)
-    layers[f"relu{name}"] = nn.ReLU()
 
 
 class ResidualBlock(nn.Module):
@@ -116,13 +106,7 @@ class ResidualBlock(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """A small ResNet: stem, layer1 ... layer4 (one block each), avgpool, fc. Twins differ in ``in_channels`` alone.
-
-    Args:
-        num_classes: Number of classes.
-        in_channels: 3 for RGB or HHA, 1 for depth.
-        norm: ``batch`` or ``none``.
-    """
+    """A small ResNet: stem, layer1 ... layer4 (one block each), avgpool, fc; arguments as for `SmallVGG`."""
 
     WIDTHS = (16, 32, 64, 128)  # channels of the four layers; the stem has the first
 
@@ -161,8 +145,7 @@ def initialise(network: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-    for module in network.modules():
-        if isinstance(module, ResidualBlock) and isinstance(module.norm2, nn.BatchNorm2d):
+        elif isinstance(module, ResidualBlock) and isinstance(module.norm2, nn.BatchNorm2d):
             nn.init.zeros_(module.norm2.weight)
 
 
@@ -172,14 +155,11 @@ def fold_batch_norm(network: SmallVGG) -> SmallVGG:
     What ships is then a plain VGG (convolution, activation, pool), as the papers' networks are: a layer's
     inputs are connected to its outputs by one weight each.
 
-    Args:
-        network: A network trained with ``norm="batch"``, with its running statistics.
-
     Returns:
         A new network with ``norm="none"``, in evaluation mode.
 
     Raises:
-        ChoiceError: If the network has another norm.
+        ChoiceError: If the network's norm is not ``batch``.
     """
     check_choice("network.norm", network.norm, ("batch",))
     plain = SmallVGG(network.num_classes, network.in_channels, "none")
@@ -199,15 +179,10 @@ def _fold(weight: torch.Tensor, norm: Any) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def save_safetensors(network: nn.Module, path: Path, card: Mapping[str, Any]) -> dict[str, Any]:
-    """Write a network's weights and, beside them, a JSON card that holds their hash.
+    """Write a network's weights, ``NAME.safetensors``, and beside them a card, ``NAME.json``, that holds their hash.
 
     Both files appear whole or not at all. The card comes last: weights without their card, or with an older one,
-    are refused by `load_safetensors`.
-
-    Args:
-        network: The network.
-        path: ``NAME.safetensors``; the card is ``NAME.json``.
-        card: What a reader must know: command, commit, data version, seed, accuracy, classes, mean and std.
+    are refused by `read_card`.
 
     Returns:
         The card as written, with ``sha256``, ``bytes``, ``parameters`` and ``architecture`` added.
@@ -228,23 +203,8 @@ def save_safetensors(network: nn.Module, path: Path, card: Mapping[str, Any]) ->
     return full
 
 
-def load_safetensors(network: nn.Module, path: Path) -> dict[str, Any]:
-    """Read weights written by `save_safetensors` into a network of the same architecture; returns the card.
-
-    Raises:
-        WeightsError: If a file is missing or broken, the hash is another, or the weights do not fit the network.
-    """
-    card = read_card(path)
-    fit(network, read_weights(path), f"{path.name} ({card.get('architecture', 'another network')})")
-    return card
-
-
 def read_card(path: Path) -> dict[str, Any]:
-    """The card ``NAME.json`` beside ``NAME.safetensors``, after its hash was held against the file.
-
-    Raises:
-        WeightsError: If a file is missing or broken, or the hash is another.
-    """
+    """The card ``NAME.json`` beside ``NAME.safetensors``; a `WeightsError` if its hash is not the file's."""
     card = read_object(path.with_suffix(".json"), "a weight file's card", WeightsError)
     try:
         found = sha256(path)

@@ -48,53 +48,37 @@ def read_weights(path: Path) -> State:
 
 
 def fit(network: nn.Module, state: Mapping[str, torch.Tensor], source: str) -> None:
-    """Load a state dict; every key must be there, none too many, each of the right shape, all values finite.
+    """Load what `read_weights` gave: every key is there, none too many, each of the right shape, all values finite.
 
-    Args:
-        network: The network; it is changed only if all fits.
-        state: The weights, from `read_weights`. Other precisions of floating point are converted.
-        source: Where they come from, for the message.
+    Other precisions of floating point are converted. The network is changed only if all fits.
 
     Raises:
-        WeightsError: If something does not fit; the message lists it.
+        WeightsError: If something does not fit; the message lists it, and says that it comes from ``source``.
     """
     own = network.state_dict()
     state = {key: tensor for key, tensor in state.items() if key in own or not key.startswith(AUXILIARY)}
     both = [key for key in own if key in state]
     counters = {key for key in own if key.endswith("num_batches_tracked")}  # files before 2018 have none
-    missing = [key for key in own if key not in state and key not in counters]
-    unexpected = [key for key in state if key not in own]
-    shapes = [key for key in both if state[key].shape != own[key].shape]
-    if missing or unexpected or shapes:
-        shapes = [f"{key} is {tuple(state[key].shape)}, needs {tuple(own[key].shape)}" for key in shapes]
-        raise WeightsError(_misfit(network, source, missing, unexpected, shapes))
+    other = [key for key in both if state[key].shape != own[key].shape]
+    misfits = {
+        "missing": [key for key in own if key not in state and key not in counters],
+        "unexpected": [key for key in state if key not in own],
+        "of another shape": [f"{k} is {tuple(state[k].shape)}, needs {tuple(own[k].shape)}" for k in other],
+    }
+    if parts := [f"{len(keys)} {what}: {_brief(keys)}" for what, keys in misfits.items() if keys]:
+        raise WeightsError(
+            f"weights {source} do not fit {type(network).__name__}: {'; '.join(parts)}. "
+            "Is it another network's file? Name the network that it was trained as."
+        )
     bad = {key: why for key in both if (why := _unfit_values(state[key], own[key].dtype))}
     if bad:
         raise WeightsError(f"weights {source}: {_brief(f'{key} {bad[key]}' for key in bad)}. Write the file anew.")
     network.load_state_dict({key: own[key] for key in counters} | state)
 
 
-def class_count(network: nn.Module, state: Mapping[str, torch.Tensor]) -> int | None:
-    """Outputs of the classifier in a state dict (a network's last weight of several dimensions), or None."""
-    head = [key for key, tensor in network.state_dict().items() if key.endswith("weight") and tensor.ndim > 1][-1]
-    return int(state[head].shape[0]) if head in state and state[head].ndim >= 1 else None
-
-
-def hub_path(url: str) -> Path:
-    """Where torch hub keeps the file of an address; nothing is created."""
-    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
-
-
-def fetch_torchvision(url: str, *, only_cached: bool = False) -> Path:
-    """The file behind a torchvision weights address, in torch hub's folder; downloaded if need be, always verified.
-
-    Raises:
-        WeightsError: If ``only_cached`` and it is not there.
-        DownloadError: If it can't be fetched, or if the file there is not the one that was meant.
-    """
-    path = hub_path(url)
-    if only_cached and not path.is_file():
-        raise WeightsError(f"weights='cached': there is no {path.name} in {path.parent}. 'imagenet' downloads it.")
+def fetch_torchvision(url: str) -> Path:
+    """The file behind a torchvision weights address, in torch hub's folder; downloaded if need be, always verified."""
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     found = HASH_IN_NAME.search(path.name)
     return download(url, path, sha256=found.group(1) if found else None)
 
@@ -177,12 +161,3 @@ def _strip(state: State) -> State:
     while prefix := next((p for p in PREFIXES if all(key.startswith(p) for key in state)), None):
         state = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
     return {OLD_DENSENET.sub(r"\1\2", key): tensor for key, tensor in state.items()}
-
-
-def _misfit(network: nn.Module, source: str, missing: list[str], unexpected: list[str], shapes: list[str]) -> str:
-    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
-    parts = [f"{len(keys)} {what}: {_brief(keys)}" for what, keys in kinds.items() if keys]
-    advice = "Is it another network's file? Name the network that it was trained as."
-    if not missing and not unexpected and len(shapes) <= 2:
-        advice = "Only the classifier differs: give num_classes as the file has it."
-    return f"weights {source} do not fit {type(network).__name__}: {'; '.join(parts)}. {advice}"

@@ -1,9 +1,8 @@
 """Sliders that also work with no kernel: `Explorer`.
 
-Two forms. `Explorer.frames` shows ready pictures and chooses among them; with a kernel it also makes those that are
-not ready. `Explorer.threshold` sends a picture and a small map, and the page itself compares, draws and counts. Both
-say in a line of text what the picture shows, and that line is the same in Python (`Explorer.state_at`), in Jupyter
-and in the rendered page.
+`Explorer.frames` chooses among ready pictures; with a kernel it also makes those that are not ready.
+`Explorer.threshold` sends a picture and a small map, and the page itself compares, draws and counts. The line of text
+that says what the picture shows is the same in Python (`Explorer.state_at`), in Jupyter and in the rendered page.
 
 What the page needs lies in five synchronised traits, and nothing of it is code:
 
@@ -20,12 +19,10 @@ round away from zero, in Python as in JavaScript.
 from __future__ import annotations
 
 import functools
-import hashlib
 import io
 import itertools
 import math
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Context, Decimal
@@ -55,7 +52,7 @@ _COLOURS = 128  # of a PNG's palette
 _WIDTH = 480  # of a photograph in the page, in CSS pixels
 
 Text = str | Callable[..., str]
-Picture = npt.NDArray[np.uint8] | Image.Image
+Picture = npt.NDArray[np.uint8]
 Fields = dict[str, tuple[float | None, str | None]]
 """A template's fields: the number (for ``{name:.2f}``) and the text (for ``{name}``)."""
 
@@ -64,9 +61,6 @@ def fixed(value: float, decimals: int) -> str:
     """A number with so many decimals, halves away from zero: what JavaScript's ``toFixed`` gives.
 
     Python's own formatting rounds halves to even: 2.5 would be 2 in the kernel and 3 in the page.
-
-    Raises:
-        RangeError: If the number is not finite, or 1e21 and beyond.
     """
     if not math.isfinite(value) or abs(value) >= 1e21:
         raise RangeError(f"value: expected a finite number below 1e21, got {value!r}.")
@@ -75,11 +69,7 @@ def fixed(value: float, decimals: int) -> str:
 
 
 def fill(template: str, fields: Fields) -> str:
-    """Put fields into a template.
-
-    Args:
-        template: Text with ``{name}`` and ``{name:.2f}``; ``{{`` stands for a brace.
-        fields: What the names stand for.
+    """Put fields into a template with ``{name}`` and ``{name:.2f}``; ``{{`` stands for a brace.
 
     Raises:
         ChoiceError: If a name is unknown, or is a number that needs decimals, or a brace stands alone.
@@ -107,14 +97,7 @@ def fill(template: str, fields: Fields) -> str:
 
 @dataclass(frozen=True)
 class Control:
-    """One slider or select.
-
-    Attributes:
-        name: Its name in templates and in ``choose``.
-        label: What the page shows.
-        values: What can be chosen.
-        texts: The values as the page shows them; made from the values if empty.
-    """
+    """One slider or select; ``texts`` are its values as the page shows them, made from the values if empty."""
 
     name: str
     label: str
@@ -130,11 +113,7 @@ class Control:
         object.__setattr__(self, "texts", self.texts or tuple(shown(_plain(value)) for value in values))
 
     def position(self, value: Any) -> int:
-        """Where a value stands; numbers may differ by rounding.
-
-        Raises:
-            ChoiceError: If it is not among the values.
-        """
+        """Where a value stands; numbers may differ by rounding."""
         for at, known in enumerate(self.values):
             both = _is_number(value) and _is_number(known)
             if known == value or (both and math.isclose(known, value, rel_tol=1e-9, abs_tol=1e-12)):
@@ -148,14 +127,14 @@ class Control:
         return (float(value) if _is_number(value) else None), self.texts[at]
 
     def spec(self) -> dict[str, Any]:
-        """What the page needs to know of it."""
+        """What the page needs to know."""
         numbers = [float(value) if _is_number(value) else None for value in self.values]
         kind = "select" if None in numbers else "range"
         return {"name": self.name, "label": self.label, "kind": kind, "numbers": numbers, "texts": list(self.texts)}
 
 
 class _Form:
-    """What both forms can do."""
+    """What both forms can do; each has a ``state``, the texts and numbers of one setting."""
 
     controls: list[Control]
 
@@ -172,10 +151,6 @@ class _Form:
 
     def fields(self, index: Sequence[int]) -> Fields:
         return {control.name: control.field(at) for control, at in zip(self.controls, index, strict=True)}
-
-    def state(self, index: Sequence[int]) -> dict[str, Any]:
-        """The texts and numbers of one setting."""
-        raise NotImplementedError
 
 
 class _Frames(_Form):
@@ -289,13 +264,6 @@ class Explorer(anywidget.AnyWidget):
     """Sliders over pictures, live in Jupyter and Colab, and still at work in a page with no kernel.
 
     Make one by `Explorer.frames` or `Explorer.threshold`.
-
-    Attributes:
-        spec: What there is to choose and to show.
-        images: The encoded pictures.
-        arrays: The maps and keypoints.
-        index: Where each control stands.
-        current: The picture that the kernel made last.
     """
 
     _esm = _HERE / "explorer.js"
@@ -308,7 +276,7 @@ class Explorer(anywidget.AnyWidget):
     current: Any = traitlets.Dict().tag(sync=True)
 
     def __init__(
-        self, form: _Form, spec: dict[str, Any], images: list[Any], arrays: list[bytes], at: list[int]
+        self, form: _Frames | _Scenes, spec: dict[str, Any], images: list[Any], arrays: list[bytes], at: list[int]
     ) -> None:
         self._form = form
         spec = {"controls": [control.spec() for control in form.controls], **spec}
@@ -338,8 +306,7 @@ class Explorer(anywidget.AnyWidget):
             readout: The line below the picture, of the same kind.
             labels: What the page calls the parameters, where it is not their name.
             start: Where the sliders begin, if not at their first values.
-            precompute: Make all pictures now, so that the rendered page has them. Else only the first one is ready,
-                and the others are made when asked for.
+            precompute: Make all pictures now, so that the rendered page has them; else only the first one.
             fmt: How figures are encoded, ``png`` (128 colours: for plots) or ``webp`` (for photographs).
 
         Raises:
@@ -351,17 +318,14 @@ class Explorer(anywidget.AnyWidget):
         form = _Frames(controls, render, alt, readout, fmt)
         index = form.positions(start or {})
         every = itertools.product(*[range(len(control.values)) for control in controls])
-        images: list[dict[str, Any]] = []
-        known: dict[str, int] = {}
+        known: dict[bytes, tuple[int, dict[str, Any]]] = {}  # the same picture is sent once
         stills = []
         for at in every if precompute else [tuple(index)]:
             still = form.frame(at)
-            name = hashlib.sha256(still["image"]["data"]).hexdigest()
-            if name not in known:
-                known[name] = len(images)
-                images.append(still["image"])
-            stills.append({**still, "image": known[name]})
+            number, _ = known.setdefault(still["image"]["data"], (len(known), still["image"]))
+            stills.append({**still, "image": number})
         first = next(still for still in stills if still["at"] == index)
+        images = [image for _, image in known.values()]
         return cls(form, {"form": "frames", "first": first, "stills": stills}, images, [], index)
 
     @classmethod
@@ -385,21 +349,20 @@ class Explorer(anywidget.AnyWidget):
         of 0.05 and begins at 1. With several pictures, or several layers' maps of each, the page has a select for them.
 
         Args:
-            pictures: uint8 ``(H, W, 3)`` or PIL pictures by name, or one of them.
+            pictures: uint8 ``(H, W, 3)`` by name, or one of them.
             maps: For each picture's name a map ``(h, w)``, or maps by layer's name (the same layers for all). A map
                 covers the whole picture, its first cell the upper left corner. Held as float32.
             alt: Template of the text for those who don't see the picture: ``{picture}``, ``{layer}``, ``{kept}``,
                 ``{cells}``, ``{percent:.1f}``, ``{mean:.3f}``, ``{threshold}``, with keypoints ``{points}``, with a
                 truth ``{iou:.2f}``, with components ``{component}``.
             readout: Template of the line below the picture.
-            label: The slider's label.
+            label: The slider's.
             high: Largest threshold, at least 1.
             keypoints: For each picture's name ``(K, 2)``, (x, y), best first, in cells of the map, or by layer's name;
                 integers are the cells' centres.
             top: Numbers of keypoints for a further slider, named ``top``; it begins at the last.
-            truth: For each picture's name the true mask, bool ``(H, W)``, which covers the whole picture. The page
-                outlines it, and says how well the kept cells overlap it (as `ask_lib.evaluate.localisation.mask_iou`
-                of the kept cells in the mask's size).
+            truth: For each picture's name the true mask, bool ``(H, W)``, which covers the whole picture and is
+                outlined; ``{iou}`` is `ask_lib.evaluate.localisation.mask_iou` of the kept cells in its size.
             component: Add a select, named ``component``: of the cells that pass, keep the largest component (SCDA's
                 choice, and the first one offered) or all.
 
@@ -449,25 +412,15 @@ class Explorer(anywidget.AnyWidget):
         return self._form.values(self.index)
 
     def choose(self, **values: Any) -> None:
-        """Move sliders.
-
-        Raises:
-            ChoiceError: If a name or a value does not exist.
-        """
+        """Move sliders; a name or a value that does not exist is a `ChoiceError`."""
         self.index = self._form.positions(values, self.index)
 
     def state_at(self, **values: Any) -> dict[str, Any]:
-        """What the page says at a setting, computed here.
-
-        Args:
-            **values: The setting; what is not named stays as it is now.
+        """What the page says at a setting, computed here; what is not named stays as it is now.
 
         Returns:
             ``values``, ``alt`` and ``readout``; `Explorer.threshold` also gives ``kept``, ``cells``, ``percent``,
             ``mean``, ``mask`` (bool, ``(h, w)``), with keypoints ``points``, and with a truth ``iou``.
-
-        Raises:
-            ChoiceError: If a name or a value does not exist.
         """
         return self._form.state(self._form.positions(values, self.index))
 
@@ -559,12 +512,13 @@ def _image(data: bytes, show: float | None = None) -> dict[str, Any]:
 
 def _figure_image(figure: Any, fmt: str) -> dict[str, Any]:
     """Encode a matplotlib Figure, and close it."""
+    from matplotlib import pyplot
+
     raw = io.BytesIO()
     try:
         figure.savefig(raw, format="png", dpi=_FIGURE_DPI)
     finally:
-        if "matplotlib.pyplot" in sys.modules:
-            sys.modules["matplotlib.pyplot"].close(figure)
+        pyplot.close(figure)
     with Image.open(raw, formats=("PNG",)) as opened:
         drawn = opened.convert("RGB")
     return _image(_encode(drawn, fmt), drawn.width * _CSS_DPI / _FIGURE_DPI)
@@ -572,13 +526,10 @@ def _figure_image(figure: Any, fmt: str) -> dict[str, Any]:
 
 def _picture_image(name: str, picture: Any) -> dict[str, Any]:
     """Encode a photograph, no larger than the page can show."""
-    if isinstance(picture, Image.Image):
-        held = picture.convert("RGB")
-    else:
-        array = np.asarray(picture)
-        if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
-            raise ShapeError(f"pictures[{name!r}]: expected uint8 (H, W, 3), got {array.dtype} {array.shape}.")
-        held = Image.fromarray(array)
+    array = np.asarray(picture)
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+        raise ShapeError(f"pictures[{name!r}]: expected uint8 (H, W, 3), got {array.dtype} {array.shape}.")
+    held = Image.fromarray(array)
     most = 2 * _WIDTH  # for a screen with two pixels a CSS pixel
     if held.width > most:
         held = held.resize((most, max(1, round(held.height * most / held.width))), Image.Resampling.LANCZOS)

@@ -7,9 +7,8 @@ as they are: a dollar sign begins no formula; only a line break breaks the line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from importlib.resources import as_file, files
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -22,43 +21,32 @@ from matplotlib.figure import Figure
 from ask_lib.errors import ShapeError
 from ask_lib.files import atomic_path, shown
 
+STYLE = Path(__file__).with_name("ask.mplstyle")
 BLUE, ORANGE, GREEN, SKY, PINK = "#0072B2", "#E69F00", "#009E73", "#56B4E9", "#CC79A7"
 Extent = tuple[float, float, float, float]
 
 
-@contextmanager
-def style() -> Iterator[None]:
+def style() -> AbstractContextManager[None]:
     """Use the book's style inside a ``with`` block."""
-    with as_file(files("ask_lib.show").joinpath("ask.mplstyle")) as path, plt.style.context(str(path)):
-        yield
+    return plt.style.context(STYLE)
 
 
 def use_style() -> None:
     """Use the book's style from here on (a chapter's setup cell)."""
-    with as_file(files("ask_lib.show").joinpath("ask.mplstyle")) as path:
-        plt.style.use(str(path))
+    plt.style.use(STYLE)
 
 
 def figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] | None = None) -> tuple[Figure, Any]:
     """A figure and its grid of Axes, ``(rows, columns)`` also when there is one.
 
-    Args:
-        rows: Rows of Axes.
-        columns: Columns of Axes.
-        size: Width and height in inches; by default 3.2 x 2.6 a panel.
+    Width and height (``size``) are in inches; by default 3.2 x 2.6 a panel.
     """
     drawn, grid = plt.subplots(rows, columns, figsize=size or (3.2 * columns, 2.6 * rows), squeeze=False)
     return drawn, grid
 
 
 def picture(axes: Axes, image: np.ndarray, title: str = "") -> Axes:
-    """Show a picture.
-
-    Args:
-        axes: Where.
-        image: ``(H, W, 3)``, uint8 or float in 0..1.
-        title: Its title.
-    """
+    """Show a picture ``(H, W, 3)``, uint8 or float in 0..1."""
     axes.imshow(image)
     return _bare(axes, title)
 
@@ -66,13 +54,13 @@ def picture(axes: Axes, image: np.ndarray, title: str = "") -> Axes:
 def heat_map(
     axes: Axes, values: np.ndarray, title: str = "", *, label: str = "", limits: tuple[float, float] | None = None
 ) -> Axes:
-    """Show a map's cells with a colour bar.
+    """Show a map's cells ``(H, W)``.
 
     Args:
         axes: Where.
-        values: ``(H, W)``.
+        values: The map.
         title: Its title.
-        label: What the colours mean, at the colour bar; empty for no bar.
+        label: What the colours mean, at a colour bar; empty for no bar.
         limits: The values of the palette's ends.
     """
     _check_map(values)
@@ -105,14 +93,9 @@ def selected(axes: Axes, image: np.ndarray, mask: np.ndarray, title: str = "") -
 
 
 def mask_outline(axes: Axes, mask: np.ndarray, *, extent: Extent, color: str = ORANGE, linewidth: float = 1.8) -> Axes:
-    """Draw the border between the cells inside and outside a mask, along the cells' edges.
+    """Draw the border between the cells inside and outside a mask ``(h, w)``, along the cells' edges.
 
-    Args:
-        axes: Where.
-        mask: bool ``(h, w)``.
-        extent: Left, right, bottom, top of the whole grid, as for ``imshow``.
-        color: The line's colour.
-        linewidth: The line's width in points.
+    ``extent`` is left, right, bottom, top of the whole grid, as for ``imshow``; ``linewidth`` is in points.
     """
     left, right, bottom, top = extent
     rows, columns = mask.shape
@@ -146,17 +129,9 @@ def intervals(
     title: str = "",
     marked: Sequence[str] = (),
 ) -> Axes:
-    """A dot and a bar for each name, the first name on top.
+    """A dot (``means``) and a bar from ``lows`` to ``highs`` for each name, the first name on top.
 
-    Args:
-        axes: Where.
-        names: One for each row.
-        means: The dots.
-        lows: Where the bars begin.
-        highs: Where they end.
-        label: What the axis means.
-        title: Its title.
-        marked: Names whose dots are orange squares, so that they can be found without colour too.
+    Dots of the names in ``marked`` are orange squares, so that they can be found without colour too.
     """
     for row, (name, mean, low, high) in enumerate(zip(names, means, lows, highs, strict=True)):
         axes.plot([low, high], [row, row], color=BLUE, lw=2, solid_capstyle="butt", zorder=2)
@@ -168,14 +143,9 @@ def intervals(
 
 
 def dots(axes: Axes, names: Sequence[str], values: np.ndarray, *, label: str, title: str = "") -> Axes:
-    """A row of dots for each name: the first filled, the others open, so that they differ without colour too.
+    """A row of dots ``(rows, dots)`` for each name, the first name on top.
 
-    Args:
-        axes: Where.
-        names: One for each row, the first on top.
-        values: ``(rows, dots)``.
-        label: What the axis means.
-        title: Its title.
+    The first dot is filled, the others are open, so that they differ without colour too.
     """
     _check_map(values)
     for row, line in enumerate(values):

@@ -66,13 +66,7 @@ def _plain(name: str, value: Any) -> Value:
 
 
 def recorded_values(notebook: Mapping[str, Any]) -> dict[str, Value]:
-    """All values that an executed notebook recorded.
-
-    Args:
-        notebook: The notebook as nested dictionaries (``nbformat`` or ``json``).
-
-    Returns:
-        Name to value, in the order of recording.
+    """All values that an executed notebook (``nbformat`` or ``json``) recorded, by name.
 
     Raises:
         RecordError: If a name was recorded twice, or a value is none that `record` stores.
@@ -96,7 +90,7 @@ def published_text(address: str) -> str:
         address: ``PAPER/table/row/column``, for example ``SCDA/3/SCDA/CUB top1``.
 
     Raises:
-        ChoiceError: If the file of published numbers has no such entry; near ones are offered.
+        ChoiceError: If there is no such entry; near ones are offered.
     """
     return _entry(address)["value"]
 
