@@ -20,6 +20,6 @@ def test_the_rooms_config_runs(modality: str, tmp_path: Path, monkeypatch: pytes
     default = find_experiment("rooms_scene").config
     changes = [f"modality={modality}", "epochs=1", "count=40", "test_count=10", "batch=16"]
     result = run(default.override(changes), out=tmp_path / "run", process=Process(torch.device("cpu")), progress=False)
-    assert result["data_version"] == "rooms 1"
-    assert 0 <= result["numbers"]["test_accuracy"] <= 1
+    assert result["data"] == {"rooms_scene": "rooms 1"}
+    assert 0 <= result["values"]["test_accuracy"] <= 1
     assert (tmp_path / "run" / "best.pt").is_file()

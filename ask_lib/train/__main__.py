@@ -44,7 +44,6 @@ def _run(options: argparse.Namespace, command: str) -> None:
             process=process,
             command=command,
             progress=not options.quiet,
-            save_every=options.save_every,
         )
     if process.is_main:
         sys.stdout.write(json.dumps(result["values"], indent=2) + "\n")
@@ -66,7 +65,6 @@ def _table(options: argparse.Namespace, command: str) -> None:
             process=process,
             command=command,
             progress=not options.quiet,
-            save_every=options.save_every,
         )
     if process.is_main:
         summary = {label: row["summary"] for label, row in content["rows"].items()}
@@ -115,7 +113,6 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--seeds", type=_seeds, help="e.g. 0,1,2, in place of the table's own")
     for command in (train, table):
         command.add_argument("--device", default="auto", help="auto, cpu or cuda")
-        command.add_argument("--save-every", type=int, default=0, metavar="STEPS", help="checkpoints inside an epoch")
         command.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser
 
@@ -133,7 +130,6 @@ def _lists() -> str:
     lines += [
         "examples:",
         "  python -m ask_lib.train show toy",
-        "  python -m ask_lib.train run toy --out runs/toy lr=0.002 augment.cutout=0.2",
         "  python -m ask_lib.train run toy --out runs/toy lr=0.002 augment.cutout=0.2 --resume",
         "  torchrun --nproc-per-node 2 -m ask_lib.train run toy --out runs/two --device cpu",
         "  python -m ask_lib.train table toy epochs=2 --results runs/trial",

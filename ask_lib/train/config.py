@@ -43,16 +43,9 @@ class Schedule:
         check_range("schedule.every", self.every, 1)
 
     def __call__(self, step: int, steps_per_epoch: int, epochs: int) -> float:
-        """The factor for one step.
+        """The factor for one step, counted from 0 over the whole run.
 
-        Args:
-            step: From 0, over the whole run.
-            steps_per_epoch: Steps in an epoch.
-            epochs: Epochs in the run.
-
-        Returns:
-            With W warm-up steps of T: (step + 1) / W in the warm-up; at step W the cosine stands at 1, at step T (one
-            after the last) at 0.
+        With W warm-up steps of T it is (step + 1) / W in the warm-up; the cosine is 1 at step W, 0 at T, after the end.
         """
         warmup = round(self.warmup * steps_per_epoch)
         if step < warmup:
@@ -80,8 +73,7 @@ class TrainConfig:
         optimizer: ``sgd`` (Nesterov off), ``adam`` or ``adamw``.
         lr: Base learning rate.
         groups: Prefix of parameters' names to the factor of their learning rate: ``{"fc8": 10.0, "conv1": 0.0}``. The
-            longest prefix counts, other parameters have 1. 0 freezes: no update, and the modules (their batch norm,
-            their dropout) stay in evaluation mode.
+            longest prefix counts, other parameters have 1. 0 freezes, batch norm and dropout included.
         momentum: For ``sgd``.
         weight_decay: On all parameters, as the papers do.
         schedule: The learning rate's course.
@@ -91,8 +83,7 @@ class TrainConfig:
             ``last``.
         precision: ``auto`` (autocast to bfloat16 on GPUs that compute in it, else float32), ``float32``,
             ``float64`` or ``bfloat16``.
-        compile: Whether to use ``torch.compile``. It compiles the network's call; what a step calls of its parts runs
-            as it is. Checkpoints are the same with and without.
+        compile: Whether to use ``torch.compile`` on the network's call. Checkpoints are the same with and without.
     """
 
     experiment: str = ""
@@ -151,10 +142,6 @@ class TrainConfig:
         Args:
             assignments: ``key=value`` each: numbers, ``true``, text, ``augment.flip=0.5``, ``augment.crop=0.1,1``,
                 ``groups={"fc8":10}``.
-
-        Raises:
-            ChoiceError: If a key is unknown.
-            ConfigError: If a value cannot be read, or an assignment is no assignment.
         """
         settings = self.to_dict()
         for assignment in assignments:

@@ -1,11 +1,12 @@
 """Whole runs: build, train, evaluate once on the test data, write down what the numbers stand on; one run, or a table.
 
 A table is rows times seeds. A finished (row, seed) is kept while its config is the same; what is missing is trained.
-The file is written after each one, so a killed table goes on where it stopped, in the middle of a run too.
+The file is written after each one, so a killed table goes on where it stopped.
 """
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -18,7 +19,7 @@ from ask_lib.results import new_result, read_result, summarise, write_result
 from ask_lib.train.checkpoint import hold, hold_folder
 from ask_lib.train.config import TrainConfig
 from ask_lib.train.distributed import Process, in_main
-from ask_lib.train.loop import Outcome, Task, evaluate, fit
+from ask_lib.train.loop import Task, evaluate, fit
 from ask_lib.train.tasks import Row, Table, find_experiment, find_table
 
 
@@ -52,14 +53,11 @@ def run(
         out: The run's folder; none writes nothing.
         process: This process, from `init`.
         command: For the record.
-        how: Further arguments of `fit`. A finished run that is resumed is evaluated again, not trained again.
+        how: ``resume`` and ``progress`` of `fit`. A finished run that is resumed is evaluated again, not trained.
 
     Returns:
         The content of ``result.json``, as of `ask_lib.results`: the numbers are its ``values``; ``seconds`` are those
         of this start.
-
-    Raises:
-        CheckpointError: If ``out`` holds another run, or another process trains there.
     """
     process = process or Process(pick_device())
     with hold_folder(out, process):
@@ -76,22 +74,17 @@ def run(
             seeds=[config.seed],
             values=_numbers(task, config, process),
             seconds=time.perf_counter() - begun,
-            details=_details(task, config, outcome, process),
+            details={
+                "digest": config.digest(),
+                "processes": process.world,
+                "parameters": sum(p.numel() for p in task.network.parameters()),
+                "best_epoch": outcome.best_epoch,
+                "images_per_second": statistics.median_high(e["images_per_second"] for e in outcome.history),
+            },
         )
         if out is not None and process.is_main:
             write_result(out, result)
     return result
-
-
-def _details(task: Task, config: TrainConfig, outcome: Outcome, process: Process) -> dict[str, Any]:
-    rates = sorted(entry["images_per_second"] for entry in outcome.history)
-    return {
-        "digest": config.digest(),
-        "processes": process.world,
-        "parameters": sum(p.numel() for p in task.network.parameters()),
-        "best_epoch": outcome.best_epoch,
-        "images_per_second": rates[len(rates) // 2] if rates else 0.0,
-    }
 
 
 def _numbers(task: Task, config: TrainConfig, process: Process) -> dict[str, float]:
@@ -129,7 +122,7 @@ def run_table(
         seeds: In place of the table's.
         process: This process, from `init`.
         command: For the record.
-        how: ``progress`` and ``save_every`` of `fit`.
+        how: ``progress`` of `fit`.
 
     Returns:
         The content of the file, as of `ask_lib.results`; a row has ``settings``, ``runs`` (seed to the run's
@@ -174,11 +167,7 @@ def _finished(folder: Path, config: TrainConfig) -> dict[str, Any] | None:
 
 
 def _read_rows(path: Path) -> dict[str, Any]:
-    """The rows of a table's file, or none yet.
-
-    Raises:
-        ResultError: If it is damaged, or no table's.
-    """
+    """The rows of a table's file, or none yet."""
     if not path.exists() and not path.is_symlink():
         return {}
     rows: dict[str, Any] = read_result(path)["rows"]

@@ -27,12 +27,7 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Row:
-    """A table's row: an experiment and what is changed in its config.
-
-    Attributes:
-        experiment: Its name.
-        changes: ``key=value`` each, as on the command line.
-    """
+    """A table's row: an experiment's name, and ``key=value`` each that is changed in its config."""
 
     experiment: str
     changes: tuple[str, ...] = ()
@@ -40,13 +35,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows by label, and the seeds that each is run with.
-
-    Attributes:
-        title: One line.
-        rows: By label.
-        seeds: Of the runs.
-    """
+    """A title of one line, rows by label, and the seeds that each is run with."""
 
     title: str
     rows: Mapping[str, Row]
@@ -67,12 +56,9 @@ TABLES: dict[str, Table] = {
 
 @dataclass(frozen=True)
 class Experiment:
-    """A name, its default settings, and the function that makes the task.
+    """A name, its default settings, and the function that makes the task of some settings.
 
-    Attributes:
-        name: On the command line.
-        config: The default settings.
-        build: From settings to a task; seed before you call it (`ask_lib.train.run.build` does).
+    Seed before you call ``build``; `ask_lib.train.run.build` does.
     """
 
     name: str
@@ -86,11 +72,7 @@ def experiment(config: C) -> Callable[[Callable[[C], Task]], Experiment]:
 
 
 def find_experiment(name: str) -> Experiment:
-    """The experiment of that name.
-
-    Raises:
-        ChoiceError: If there is none; the message offers the nearest one.
-    """
+    """The experiment of that name; ChoiceError offers the nearest one."""
     from ask_lib.checks import check_choice
 
     check_choice("experiment", name, EXPERIMENTS)
@@ -100,11 +82,7 @@ def find_experiment(name: str) -> Experiment:
 
 
 def find_table(name: str) -> Table:
-    """The table of that name.
-
-    Raises:
-        ChoiceError: If there is none; the message offers the nearest one.
-    """
+    """The table of that name; ChoiceError offers the nearest one."""
     from ask_lib.checks import check_choice
 
     check_choice("table", name, TABLES)
