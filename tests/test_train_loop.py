@@ -82,7 +82,7 @@ def test_terms_are_weighted_and_averaged_by_sample():
     first = meter.add({"a": torch.tensor(1.0), "b": torch.tensor(3.0), "w": torch.tensor(9.0)}, 4, 0)
     second = meter.add({"a": torch.tensor(5.0), "b": torch.tensor(7.0), "w": torch.tensor(1.0)}, 2, 1)
     assert float(first) == 5.0 and float(second) == 17.0
-    assert meter.total(ALONE) == pytest.approx({"a": 14 / 6, "b": 26 / 6, "w": 38 / 6})
+    assert meter.means(ALONE) == pytest.approx({"a": 14 / 6, "b": 26 / 6, "w": 38 / 6})
 
 
 def test_wrong_terms_are_refused():

@@ -137,7 +137,7 @@ def test_the_command_line(tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit) as stop:
         main(["--help"])
     shown = capsys.readouterr().out
-    assert stop.value.code == 0 and "toy " in shown and "rooms_scene" in shown and "tables:" in shown
+    assert stop.value.code == 0 and "toy " in shown and "rooms_pretrain" in shown and "tables:" in shown
 
 
 def test_a_table_killed_inside_a_run_goes_on_from_its_checkpoint(tmp_path, monkeypatch):

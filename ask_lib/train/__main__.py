@@ -16,7 +16,7 @@ from ask_lib.train.tasks import EXPERIMENTS, TABLES, find_experiment
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0, or 2 with one line on what is wrong (130 after Ctrl-C)."""
+    """Run a command; returns the exit status, see `exit_status`."""
     words = list(sys.argv[1:] if words is None else words)
 
     def body() -> None:
@@ -122,11 +122,8 @@ def _seeds(text: str) -> list[int]:
 
 
 def _lists() -> str:
-    wide = max(len(name) for name in [*EXPERIMENTS, *TABLES])
-    lines = ["experiments:"]
-    lines += [f"  {name:{wide}}  {summary}" for name, (_, summary) in EXPERIMENTS.items()]
-    lines += ["tables:"]
-    lines += [f"  {name:{wide}}  {table.title}" for name, table in TABLES.items()]
+    lines = ["experiments:", *(f"  {name:16}{summary}" for name, (_, summary) in EXPERIMENTS.items())]
+    lines += ["tables:", *(f"  {name:16}{table.title}" for name, table in TABLES.items())]
     lines += [
         "examples:",
         "  python -m ask_lib.train show toy",

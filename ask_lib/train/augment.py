@@ -19,9 +19,7 @@ from torch.nn import functional
 from ask_lib.checks import check_choice, check_range, check_shape
 
 _MASK = 0xFFFFFFFF
-_GOLDEN = 0x9E3779B9
-ERASE_AREA = (0.02, 0.33)  # the defaults of Zhong et al.
-ERASE_ASPECT = 0.3
+ERASE_AREA, ERASE_ASPECT = (0.02, 0.33), 0.3  # the defaults of Zhong et al.
 Word = TypeVar("Word", int, torch.Tensor)
 
 
@@ -29,7 +27,7 @@ def mix(*keys: int) -> int:
     """One 32-bit number from several integers, for seeding; the same on every machine."""
     state = 0
     for key in keys:
-        state = _hash((state ^ (key & _MASK)) + _GOLDEN)
+        state = _hash((state ^ (key & _MASK)) + 0x9E3779B9)
     return state
 
 
@@ -87,7 +85,7 @@ class InputSpec:
 
     Attributes:
         kind: ``image`` (bilinear when resized, brightness and contrast apply, uint8 is divided by 255) or ``map``
-            (nearest, so that missing depth never blends with measured depth; geometry and erasing only).
+            (nearest, so that missing depth never blends with measured; geometry and erasing only).
         mean: Subtracted, one number a channel or one for all.
         std: Divided by, likewise.
         source: The stored input that it is made from; empty: the one of its own name.
@@ -125,14 +123,8 @@ def prepare_augmented(
 ) -> Inputs:
     """Inputs as a network takes them, augmented: geometry, jitter, normalisation, erasing, in this order.
 
-    Args:
-        inputs: ``(B, C, H, W)`` each, of one size where they have a spec; those without a spec pass as they are.
-        specs: How each input is prepared.
-        augment: What to do.
-        seed: The run's seed.
-        epoch: The epoch.
-        index: ``(B,)`` long, the samples' numbers in their data set, on the inputs' device.
-        dtype: The network's.
+    Inputs with a spec are ``(B, C, H, W)``, of one size; others pass as they are. ``index`` is ``(B,)`` long: the
+    samples' numbers in their data set, on the inputs' device.
     """
     chosen = dict(_sources(inputs, specs))
     size = _common_size(chosen)
@@ -238,14 +230,12 @@ def _resized_crop(x: torch.Tensor, spec: InputSpec, augment: Augment, draw: Draw
 def _jitter(x: torch.Tensor, augment: Augment, draw: Draw) -> torch.Tensor:
     if not (augment.brightness or augment.contrast):
         return x
-    bright = _factor(draw("brightness", -augment.brightness, augment.brightness), x)
+    bright, contrast = (
+        (1 + draw(name, -reach, reach)).to(x.dtype)[:, None, None, None]  # (B, 1, 1, 1)
+        for name, reach in (("brightness", augment.brightness), ("contrast", augment.contrast))
+    )
     x = (x * bright).clamp_(0, 1)
-    middle = x.mean(dim=(1, 2, 3), keepdim=True)
-    return torch.lerp(middle, x, _factor(draw("contrast", -augment.contrast, augment.contrast), x)).clamp_(0, 1)
-
-
-def _factor(change: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    return (1 + change).to(x.dtype)[:, None, None, None]
+    return torch.lerp(x.mean(dim=(1, 2, 3), keepdim=True), x, contrast).clamp_(0, 1)
 
 
 def _erased(augment: Augment, draw: Draw, size: tuple[int, int]) -> list[torch.Tensor]:

@@ -26,9 +26,8 @@ from ask_lib.train.distributed import Process, in_main
 
 FORMAT = 3
 PATIENCE = 7.0  # seconds; a killed run's data workers notice within five, and may hold its lock until then
-ENTRIES: Mapping[str, type] = {"digest": str, "network": dict, "epoch": int}
-"""What both kinds of checkpoints hold; ``last.pt`` also has `LAST`."""
-LAST: Mapping[str, type] = {"optimizer": dict, "best": dict, "history": list, "processes": list}
+ENTRIES: Mapping[str, type] = {"digest": str, "network": dict, "epoch": int}  # of both kinds of checkpoints
+LAST: Mapping[str, type] = {"optimizer": dict, "best": dict, "history": list, "processes": list}  # of last.pt, besides
 
 
 def open_folder(folder: Path, config: TrainConfig, resume: bool) -> None:
@@ -102,8 +101,6 @@ def fitting(path: Path) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        if isinstance(error, CheckpointError):
-            raise
         raise _refused(path, f"it does not fit this network ({' '.join(str(error).split())[:300]})") from error
 
 
@@ -140,13 +137,9 @@ def _feed(total: Any, content: Any) -> None:
 def random_state(device: torch.device) -> dict[str, Any]:
     """The state of every global generator (Python, numpy, torch, this device), in plain containers."""
     version, numbers, gauss = random.getstate()
-    kind, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
-    words = torch.from_numpy(np.asarray(keys).astype(np.int64))
-    state: dict[str, Any] = {
-        "python": [version, list(numbers), gauss],
-        "numpy": [str(kind), words, int(position), int(has_gauss), float(cached)],
-        "torch": torch.get_rng_state(),
-    }
+    of_numpy: Any = np.random.get_state(legacy=False)  # noqa: NPY002
+    of_numpy["state"]["key"] = of_numpy["state"]["key"].tolist()
+    state = {"python": [version, list(numbers), gauss], "numpy": of_numpy, "torch": torch.get_rng_state()}
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
     return state
@@ -156,8 +149,7 @@ def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
     """Put every global generator back where `random_state` found it."""
     version, numbers, gauss = state["python"]
     random.setstate((version, tuple(numbers), gauss))
-    kind, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
+    np.random.set_state(state["numpy"])  # noqa: NPY002
     torch.set_rng_state(state["torch"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
@@ -172,33 +164,28 @@ def hold_folder(folder: Path | None, process: Process) -> Iterator[None]:
 
 @contextlib.contextmanager
 def hold(path: Path, what: Path, process: Process) -> Iterator[None]:
-    """Inside, no other run holds this lock; process 0 takes it for all. May be nested: the outermost gives it back.
+    """Inside, no other run holds this lock on ``what``; process 0 takes it for all. The outermost hold gives it back.
 
-    Args:
-        path: The lock's file; it stays, empty (removing it would let two hold "it" at once).
-        what: What is locked, for the message.
-        process: This process.
+    Its file stays, empty: removing it would let two hold "it" at once.
 
     Raises:
         CheckpointError: In every process, if another run still holds it after `PATIENCE`.
     """
-    with contextlib.ExitStack() as stack:
-        in_main(process, lambda: stack.enter_context(_held(path, what)))
-        yield
-
-
-@contextlib.contextmanager
-def _held(path: Path, what: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path, is_singleton=True)
-    try:
-        lock.acquire(timeout=PATIENCE)
-    except Timeout:
-        text = f"{what}: another process is writing here. Wait for it, stop it, or use another folder."
-        raise CheckpointError(text) from None
+
+    def take() -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=PATIENCE)
+        except Timeout:
+            text = f"{what}: another process is writing here. Wait for it, stop it, or use another folder."
+            raise CheckpointError(text) from None
+
+    in_main(process, take)
     try:
         yield
     finally:
-        lock.release()
+        if process.is_main:
+            lock.release()

@@ -43,12 +43,7 @@ class Data(Protocol):
 
 
 class TensorData:
-    """A data set that lies in memory; it moves to the device once and is indexed there.
-
-    Args:
-        inputs: By name, ``(N, ...)`` each.
-        labels: ``(N,)`` long.
-    """
+    """Inputs ``(N, ...)`` by name and labels ``(N,)`` in memory; they move to the device once."""
 
     def __init__(self, inputs: Mapping[str, torch.Tensor], labels: torch.Tensor) -> None:
         check_shape("labels", labels, "N")

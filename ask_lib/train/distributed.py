@@ -1,8 +1,7 @@
 """One process or many: the same code in both.
 
-Started by ``torchrun``, each process computes its share of every batch and DistributedDataParallel averages the
-gradients. Two processes then equal one process with the same (global) batch, up to rounding, where a sample's loss
-does not depend on its neighbours. It does in two cases:
+Started by ``torchrun``, each process computes its share of every batch. Two processes equal one with the same (global)
+batch, up to rounding, where a sample's loss does not depend on its neighbours. It does in two cases:
 
 - **Batch norm in training** takes its statistics from a process's share; on GPUs, from the whole batch. Running
   statistics are those of process 0, sent to the others before each evaluation.
@@ -29,8 +28,7 @@ from ask_lib.errors import AskError, CheckpointError, ConfigError
 from ask_lib.reproduce import pick_device
 
 T = TypeVar("T")
-VARIABLES = {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": None, "MASTER_PORT": 1}
-"""What ``torchrun`` sets; beside a number, its smallest value."""
+VARIABLES = {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": None, "MASTER_PORT": 1}  # torchrun's; numbers: the smallest
 
 
 @dataclass(frozen=True)
@@ -49,14 +47,7 @@ class Process:
 
 @contextlib.contextmanager
 def init(device: str = "auto") -> Iterator[Process]:
-    """Join the processes that ``torchrun`` started; alone, be the only one.
-
-    Args:
-        device: ``auto``, ``cpu`` or ``cuda``; the backend is NCCL on CUDA, else gloo.
-
-    Yields:
-        This process.
-    """
+    """Join the processes that ``torchrun`` started; alone, be the only one. The backend is NCCL on CUDA, else gloo."""
     chosen = pick_device(device)
     if "WORLD_SIZE" not in os.environ and "RANK" not in os.environ:
         yield Process(chosen)

@@ -68,17 +68,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run ends with.
+    """What a run ends with."""
 
-    Attributes:
-        network: The task's network with the final weights (the config's ``final``), in evaluation mode.
-        history: One entry an epoch: ``epoch``, ``lr``, ``terms``, ``validation``, ``images_per_second``.
-        best_epoch: From 0; -1 without validation data.
-    """
-
-    network: nn.Module
-    history: list[dict[str, Any]]
-    best_epoch: int
+    network: nn.Module  # the task's, with the weights that the config calls final, in evaluation mode
+    history: list[dict[str, Any]]  # an epoch each: epoch, lr, terms, validation, images_per_second
+    best_epoch: int  # from 0; -1 without validation data
 
 
 def fit(
@@ -102,10 +96,7 @@ def fit(
 
     Raises:
         CheckpointError: If ``out`` holds another run or a damaged one, or another process trains there.
-        ChoiceError: If a group of the config names no parameter.
-        ConfigError: If the config asks for ``compile`` and torch cannot compile here, or a data worker dies.
         NonFiniteError: If a loss term or the weights become NaN or infinite; checkpoints never hold such weights.
-        RangeError: If there are fewer samples than processes, or a label is no class.
     """
     from tqdm.auto import tqdm
 
@@ -117,12 +108,10 @@ def fit(
                 raise DataNotFoundError(f"{out}: expected a folder that all processes see, found none here.")
         run = Run(task, config, process, out)
         run.restore()
-        total = config.epochs * run.steps_per_epoch
-        shown = progress and process.is_main
-        with tqdm(total=total, initial=run.total_steps, unit="step", dynamic_ncols=True, disable=not shown) as run.bar:
+        total, hidden = config.epochs * run.steps_per_epoch, not (progress and process.is_main)
+        with tqdm(total=total, initial=run.total_steps, unit="step", dynamic_ncols=True, disable=hidden) as run.bar:
             while run.epoch < config.epochs:
-                rate = train_epoch(run)
-                finish_epoch(run, rate)
+                finish_epoch(run, rate=train_epoch(run))
         run.load_final()
     return Outcome(task.network.eval(), run.history, run.best_epoch)
 
@@ -145,7 +134,7 @@ def train_epoch(run: Run) -> float:
 def show(run: Run, rate: float) -> None:
     """Bring the bar up to date."""
     scores = run.history[-1].get("validation") if run.history else None
-    terms = " ".join(f"{name} {value:.4g}" for name, value in run.meter.means().items())
+    terms = " ".join(f"{name} {value:.4g}" for name, value in run.meter.means(run.process).items())
     last = f" validation {100 * scores['mean_class_accuracy']:.1f} %" if scores else ""
     run.bar.set_description(f"epoch {run.epoch + 1}", refresh=False)
     run.bar.set_postfix_str(f"{terms} {rate:.0f} images/s{last}", refresh=False)
@@ -173,7 +162,7 @@ def finish_epoch(run: Run, rate: float) -> None:
     """Evaluate, note, keep the best, write. A kill between two writes costs time, never a different result."""
     group = run.optimizer.param_groups[0]
     entry: dict[str, Any] = {"epoch": run.epoch, "lr": float(group["lr"]) / group["factor"]}
-    entry["terms"] = run.meter.total(run.process)
+    entry["terms"] = run.meter.means(run.process)
     if run.task.validation is not None and len(run.task.validation.labels):
         scores = evaluate(run.task, run.config, run.task.validation, run.process)
         entry["validation"] = scores
@@ -191,15 +180,8 @@ def evaluate(
 ) -> dict[str, float]:
     """Count what the task's network gets right; modes and weights stay as they are.
 
-    Args:
-        task: Gives network, prediction and preparation.
-        config: Gives precision.
-        data: What to evaluate on, shared between processes.
-        process: This process; by default the only one.
-        batch: Samples at a time.
-
     Returns:
-        ``accuracy``, ``mean_class_accuracy`` and ``loss``, the mean cross-entropy.
+        ``accuracy``, ``mean_class_accuracy`` and ``loss``, the mean cross-entropy, over all processes.
 
     Raises:
         RangeError: If a label is no class.
@@ -262,10 +244,11 @@ class Run:
     """All that changes while a run runs; `state` and `restore` are what a checkpoint holds."""
 
     def __init__(self, task: Task, config: TrainConfig, process: Process, out: Path | None = None) -> None:
-        self.task, self.config, self.process, self.device = task, config, process, process.device
-        self.out = out
+        self.task, self.config, self.process, self.device, self.out = task, config, process, process.device, out
         check_classes("labels", task.train.labels, task.num_classes)
-        self.steps_per_epoch = _steps_per_epoch(task, config, process)
+        check_range("training samples", len(task.train.labels), process.world)
+        check_range("config.batch", config.batch, process.world)  # no process without a sample
+        self.steps_per_epoch = sum(len(index) >= process.world for index in batch_order(task, config, 0))
         seed_everything(mix(config.seed, process.rank))
         self.network = _place_network(task.network, config, process)
         self.optimizer = make_optimizer(self.network, config)
@@ -338,15 +321,14 @@ class Run:
         state = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
         if self.out is None:
             self.best_network = state
-        else:
-            content = {"digest": self.config.digest(), "network": state, "epoch": self.epoch, "validation": scores}
-            checkpoint.save(self.out / "best.pt", content)
+            return
+        content = {"digest": self.config.digest(), "network": state, "epoch": self.epoch, "validation": scores}
+        checkpoint.save(self.out / "best.pt", content)
 
     def check_weights(self) -> None:
         """Raise where a weight is not finite: a gradient can be so while its loss is not."""
         norms = torch.stack([p.detach().norm() for p in self.network.parameters()])
-        finite = all_reduce(norms.isfinite().all().long(), self.process, "min")
-        if not bool(finite):
+        if not all_reduce(norms.isfinite().all().long(), self.process, "min"):
             raise NonFiniteError(
                 f"weights: not finite (NaN or infinite) after {self.total_steps} steps, though the loss terms were: a "
                 "gradient was not. Lower lr, or look for a root or a norm of zero."
@@ -410,12 +392,6 @@ def _factor(name: str, groups: Mapping[str, float]) -> float:
     """The factor of a parameter's or a module's rate: that of the longest prefix."""
     fitting = [prefix for prefix in groups if f"{name}.".startswith(f"{prefix}.")]
     return groups[max(fitting, key=len)] if fitting else 1.0
-
-
-def _steps_per_epoch(task: Task, config: TrainConfig, process: Process) -> int:
-    check_range("training samples", len(task.train.labels), process.world)
-    check_range("config.batch", config.batch, process.world)
-    return sum(len(index) >= process.world for index in batch_order(task, config, 0))  # no process without a sample
 
 
 def _place_network(network: nn.Module, config: TrainConfig, process: Process) -> nn.Module:

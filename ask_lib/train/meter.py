@@ -58,15 +58,8 @@ class Meter:
                 "Lower lr, or look for a logarithm or a division of zero in that term."
             )
 
-    def means(self) -> dict[str, float]:
-        """This process's means so far."""
-        return _by_name(self.names, self.sums, self.count)
-
-    def total(self, process: Process) -> dict[str, float]:
-        """The means over all processes."""
-        count = all_reduce(torch.tensor(self.count, device=self.sums.device), process)
-        return _by_name(self.names, all_reduce(self.sums, process), int(count))
-
-
-def _by_name(names: list[str], sums: torch.Tensor, count: int) -> dict[str, float]:
-    return {name: value / max(1, count) for name, value in zip(names, sums.tolist(), strict=True)}
+    def means(self, process: Process) -> dict[str, float]:
+        """The terms' means so far, over all processes."""
+        count = int(all_reduce(torch.tensor(self.count, device=self.sums.device), process))
+        sums = all_reduce(self.sums, process).tolist()
+        return {name: value / count for name, value in zip(self.names, sums, strict=True)}

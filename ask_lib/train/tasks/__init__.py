@@ -1,7 +1,6 @@
 """The experiments, one function each, and the tables of them. A method's are in ``tasks/METHOD.py``.
 
-A new experiment is a function under ``@experiment(Config(...))`` in such a file, and a line in `EXPERIMENTS`. What
-stands here is plain data: the command line's help reads it without loading torch.
+A new one is a function under ``@experiment(Config(...))`` there, and a line in `EXPERIMENTS`: help loads no torch.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ C = TypeVar("C", bound="TrainConfig")
 
 EXPERIMENTS: dict[str, tuple[str, str]] = {
     "toy": ("toy", "Coloured shapes made on the fly: trains in seconds, needs no data."),
-    "rooms_scene": ("rooms", "Scene classes of the synthetic rooms, one network on RGB or on depth."),
     "rooms_pretrain": ("rooms", "Scene classes of the rooms that no chapter looks at, for the networks that ship."),
 }
 """Name to the file that has the function, and what it is."""

@@ -35,20 +35,12 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {"tiny": tiny, "vgg": SmallVGG, 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationConfig(TrainConfig):
-    """Settings of an experiment that classifies RGB or depth with a small network.
+    """Settings of an experiment that classifies RGB or depth with a small network."""
 
-    Attributes:
-        modality: ``rgb`` or ``depth``.
-        network: ``tiny``, ``vgg`` or ``resnet``.
-        norm: The network's normalisation.
-        count: Pictures to train and validate on.
-        test_count: Pictures to test on.
-    """
-
-    modality: str = "rgb"
-    network: str = "resnet"
-    norm: str = "batch"
-    count: int = 1500
+    modality: str = "rgb"  # or depth
+    network: str = "resnet"  # one of NETWORKS
+    norm: str = "batch"  # one of NORMS
+    count: int = 1500  # pictures to train and validate on
     test_count: int = 1000
 
     def __post_init__(self) -> None:

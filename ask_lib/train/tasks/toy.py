@@ -20,12 +20,9 @@ SPECS = {
 
 
 def shapes(count: int, classes: int = len(SHAPES), seed: int = 0) -> TensorData:
-    """A shape a picture, before a sloping wall. Colour, place and size are drawn independently of the shape.
+    """A shape a picture, before a sloping wall; the first ``classes`` of `SHAPES` take turns.
 
-    Args:
-        count: Number of pictures; the classes take turns.
-        classes: How many of `SHAPES`.
-        seed: Other seeds, other pictures.
+    Colour, place and size are drawn independently of the shape.
 
     Returns:
         Inputs ``rgb`` uint8 ``(N, 3, 24, 32)`` and ``depth`` ``(N, 1, 24, 32)``, metres.
