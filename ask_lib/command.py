@@ -12,15 +12,11 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def exit_status(body: Callable[[], int | None]) -> int:
-    """Run a command's body.
-
-    Args:
-        body: Everything that the command does, reading its options and importing torch included.
+    """Run a command's body, reading its options and importing torch included.
 
     Returns:
-        What the body returns (none is 0); 2 after one line on stderr where it met a failure that it knows: the
-        library's own errors, and the system's (a full disk, a folder that may not be written); 130 after Ctrl-C. What
-        is nobody's fault but ours keeps its traceback.
+        What the body returns (none is 0); 2 after one line on stderr for the library's own errors and the system's (a
+        full disk, a folder that may not be written); 130 after Ctrl-C. What is our fault keeps its traceback.
     """
     try:
         return body() or 0

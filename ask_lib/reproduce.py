@@ -18,14 +18,7 @@ REPORTED = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "ipywidget
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, numpy and torch (every device).
-
-    Args:
-        seed: In [0, `LARGEST_SEED`].
-
-    Raises:
-        RangeError: If it lies outside.
-    """
+    """Seed Python, numpy and torch (every device) with a number in [0, `LARGEST_SEED`]."""
     check_range("seed", seed, 0, LARGEST_SEED)
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - scikit-learn reads the global state when none is given
@@ -33,14 +26,9 @@ def seed_everything(seed: int) -> None:
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device to compute on.
+    """The device of that name, if it is there: ``cpu``, ``cuda``, or ``auto`` (CUDA where there is one, else CPU).
 
-    Args:
-        name: ``auto`` (CUDA where there is one, else CPU), ``cpu`` or ``cuda``. Apple's MPS has no float64, which
-            the masks need, so it is not offered.
-
-    Raises:
-        ChoiceError: If the name is none of these, or that device is not there.
+    Apple's MPS has no float64, which the masks need, so it is not offered.
     """
     there = ["cuda", "cpu"] if torch.cuda.is_available() else ["cpu"]
     if name == "auto":
@@ -69,7 +57,7 @@ def commit(folder: Path | None = None) -> str:
 
     Returns:
         The commit, with ``+changes`` where files of the folder differ from it; ``unknown`` without git, or where git
-        does not track the folder (the repository of a project that merely has the library in its environment).
+        does not track the folder (a repository that merely has the library in its environment).
     """
     place = folder or Path(__file__).parent
 

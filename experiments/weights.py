@@ -62,7 +62,7 @@ def make(
         out: Where the two files go; by default into the package.
         changes: To the config, as on the command line.
         command: For the card.
-        how: ``progress`` and ``save_every`` of `fit`.
+        how: ``progress`` of `fit`.
 
     Returns:
         The card.
@@ -124,7 +124,7 @@ def main(words: Sequence[str] | None = None) -> int:
         given = _parser().parse_args(words)
         if given.changes and given.to == PACKAGE:
             raise ConfigError("a changed config would overwrite what ships: give it another folder with --to.")
-        how = {"progress": not given.quiet, "save_every": given.save_every}
+        how = {"progress": not given.quiet}
         command = shlex.join(["python", "-m", "experiments.weights", *words])
         names = given.networks or SHIPPED
         for name in names:
@@ -149,7 +149,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=Path, default=Path("_build/runs/weights"), help="folder of the single runs")
     parser.add_argument("--to", type=Path, default=PACKAGE, help="where the files go; by default into the package")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
-    parser.add_argument("--save-every", type=int, default=0, metavar="STEPS", help="checkpoints inside an epoch")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser
 

@@ -80,9 +80,8 @@ def test_a_compiled_run_resumes(tmp_path, calls):
         return task.step(network, batch, generator)
 
     with pytest.raises(KeyboardInterrupt):
-        fit(replace(task, step=stops), COMPILED, out=tmp_path / "cut", progress=False, save_every=1)
-    state = checkpoint.load(tmp_path / "cut" / "last.pt")
-    assert (state["epoch"], state["step"]) == (1, 1)
+        fit(replace(task, step=stops), COMPILED, out=tmp_path / "cut", progress=False)
+    assert checkpoint.load(tmp_path / "cut" / "last.pt")["epoch"] == 1
     again = fit(build(COMPILED), COMPILED, out=tmp_path / "cut", resume=True, progress=False)
     same(whole.network.state_dict(), again.network.state_dict())
 

@@ -9,7 +9,7 @@ from ask_lib.errors import ChoiceError, ConfigError, RangeError
 from ask_lib.train.config import Schedule, TrainConfig, differences
 from ask_lib.train.run import build
 from ask_lib.train.tasks import EXPERIMENTS, find_experiment
-from ask_lib.train.tasks.toy import ToyConfig
+from ask_lib.train.tasks.classification import ClassificationConfig
 
 
 @pytest.mark.parametrize("name", list(EXPERIMENTS))
@@ -76,16 +76,16 @@ def test_ranges_and_choices_are_checked():
     with pytest.raises(ChoiceError, match="cosine"):
         Schedule(kind="cosin")
     with pytest.raises(ChoiceError, match="resnet"):
-        ToyConfig(network="resnett")
+        ClassificationConfig(network="resnett")
 
 
 def test_overrides():
-    config = ToyConfig().override(
+    config = ClassificationConfig().override(
         ["lr=3", "compile=true", "augment.crop=0.08, 1", "schedule.kind=step", "network=vgg", "augment.flip=0.25"]
     )
     assert config.lr == 3.0 and isinstance(config.lr, float) and config.compile and config.network == "vgg"
     assert config.augment.crop == (0.08, 1.0) and config.augment.flip == 0.25 and config.schedule.kind == "step"
-    assert ToyConfig().override([]) == ToyConfig()
+    assert ClassificationConfig().override([]) == ClassificationConfig()
     assert config.override(['groups={"fc8": 10}', "groups.conv1=0"]).groups == {"fc8": 10.0, "conv1": 0.0}
 
 

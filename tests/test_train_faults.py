@@ -191,7 +191,6 @@ def test_a_full_disk_keeps_the_old_checkpoint(folder, monkeypatch):
         (["table", "toy", "--results", "OK", "--seeds", "a,b"], "--seeds"),
         (["table", "toy", "--results", "OK", "--seeds", ""], "--seeds"),
         (["run", "toy", "--out", "OK", "seed=-1"], "seed"),
-        (["run", "toy", "--out", "OK", "--save-every", "-1"], "save_every"),
         (["run", "toy", "--out", "OK", "--device", "tpu"], "device: expected one of"),
         (["run", "toy"], "--out"),
         (["run", "toi", "--out", "OK"], "Did you mean 'toy'"),

@@ -57,9 +57,8 @@ def test_it_resumes(tmp_path, optimizer):
         return task.step(network, batch, generator)
 
     with pytest.raises(KeyboardInterrupt):
-        fit(replace(task, step=stops), config, out=tmp_path / "cut", process=CUDA, progress=False, save_every=1)
-    state = checkpoint.load(tmp_path / "cut" / "last.pt")
-    assert state["epoch"] == 1 and state["step"] > 0
+        fit(replace(task, step=stops), config, out=tmp_path / "cut", process=CUDA, progress=False)
+    assert checkpoint.load(tmp_path / "cut" / "last.pt")["epoch"] == 1
     torch.manual_seed(99)  # dropout on the GPU draws from a global generator: it must come back from the checkpoint
     torch.rand(1000, device="cuda")
     again = fit(restless_task(), config, out=tmp_path / "cut", resume=True, process=CUDA, progress=False)

@@ -12,7 +12,7 @@ from ask_lib.train.augment import Augment
 from ask_lib.train.config import Schedule, TrainConfig
 from ask_lib.train.data import Subset, TensorData
 from ask_lib.train.distributed import Process
-from ask_lib.train.loop import evaluate, evaluating, fit, make_optimizer
+from ask_lib.train.loop import evaluate, fit, make_optimizer
 from ask_lib.train.meter import Meter
 from ask_lib.train.plain import train
 from ask_lib.train.run import build, run
@@ -82,12 +82,7 @@ def test_terms_are_weighted_and_averaged_by_sample():
     first = meter.add({"a": torch.tensor(1.0), "b": torch.tensor(3.0), "w": torch.tensor(9.0)}, 4, 0)
     second = meter.add({"a": torch.tensor(5.0), "b": torch.tensor(7.0), "w": torch.tensor(1.0)}, 2, 1)
     assert float(first) == 5.0 and float(second) == 17.0
-    assert meter.total(ALONE) == pytest.approx({"a": 14 / 6, "b": 26 / 6, "w": 38 / 6})
-
-
-def test_an_epochs_new_meter_asks_nobody():
-    # There are no terms yet and so nothing on the GPU; NCCL cannot reduce what lies on the CPU.
-    Meter({}).check(Process(torch.device("cuda"), 0, 2), 0)
+    assert meter.means(ALONE) == pytest.approx({"a": 14 / 6, "b": 26 / 6, "w": 38 / 6})
 
 
 def test_wrong_terms_are_refused():
@@ -159,10 +154,6 @@ def test_evaluation_counts_and_restores_modes(plain):
     expected = nn.functional.cross_entropy(logits, batch.labels)
     assert scores["loss"] == pytest.approx(float(expected), rel=1e-5)
     assert scores["accuracy"] == pytest.approx(float((logits.argmax(1) == batch.labels).float().mean()))
-    with pytest.raises(ZeroDivisionError), evaluating(task.network):
-        assert not task.network.training
-        _ = 1 / 0
-    assert task.network.training and not task.network[2].training
 
 
 def test_frozen_parameters_stay_and_optimisers_are_the_papers(plain):
@@ -240,11 +231,6 @@ def test_a_head_has_one_output_a_class(plain, outputs):
     task.network[-1] = nn.Linear(task.network[-1].in_features, outputs)
     with pytest.raises(ShapeError, match=rf"logits: expected .*6\), got \(\d+, {outputs}\)"):
         evaluate(task, config, task.validation)
-
-
-def test_steps_between_checkpoints_are_not_negative(plain):
-    with pytest.raises(RangeError, match="save_every"):
-        fit(*plain, progress=False, save_every=-1)
 
 
 def test_importing_the_face_loads_no_more_than_it_needs():

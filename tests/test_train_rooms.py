@@ -1,4 +1,4 @@
-"""The rooms config on a handful of frames: it runs from the data to the result."""
+"""The rooms config on a handful of frames of depth (tests/test_ship.py has RGB): from the data to the result."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ from ask_lib.train.tasks import find_experiment
 
 @pytest.mark.slow
 def test_the_rooms_config_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    # On depth; `test_ship` trains on colour. Drawing the frames takes the time.
     monkeypatch.setenv("ASK_CACHE", str(tmp_path / "cache"))
-    default = find_experiment("rooms_scene").config
-    changes = ["modality=depth", "epochs=1", "count=20", "test_count=4", "batch=16"]
+    default = find_experiment("rooms_pretrain").config
+    changes = ["modality=depth", "epochs=1", "count=20", "test_count=5", "batch=16", "validation=0.25"]
     result = run(default.override(changes), out=tmp_path / "run", process=Process(torch.device("cpu")), progress=False)
-    assert result["data"] == {"rooms_scene": "rooms 1"}
+    assert result["data"] == {"rooms_pretrain": "rooms 1"}
     assert 0 <= result["values"]["test_accuracy"] <= 1
     assert (tmp_path / "run" / "best.pt").is_file()

@@ -137,12 +137,12 @@ def test_the_command_line(tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit) as stop:
         main(["--help"])
     shown = capsys.readouterr().out
-    assert stop.value.code == 0 and "toy " in shown and "rooms_scene" in shown and "tables:" in shown
+    assert stop.value.code == 0 and "toy " in shown and "rooms_pretrain" in shown and "tables:" in shown
 
 
 def test_a_table_killed_inside_a_run_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
     changes = ["epochs=10", "count=150", "batch=24", "test_count=12"]
-    words = ["table", "toy", "--device", "cpu", "--quiet", "--save-every", "1", "--seeds", "0", *changes]
+    words = ["table", "toy", "--device", "cpu", "--quiet", "--seeds", "0", *changes]
 
     def command(name):
         return [*words, "--results", str(tmp_path / name), "--runs", str(tmp_path / f"runs of {name}")]

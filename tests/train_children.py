@@ -18,9 +18,9 @@ from torch.nn import functional
 from torch.utils.data import Dataset
 
 from ask_lib.errors import AskError, CheckpointError
+from ask_lib.train import checkpoint
 from ask_lib.train.__main__ import main
 from ask_lib.train.augment import Augment
-from ask_lib.train.checkpoint import hold
 from ask_lib.train.config import Schedule, TrainConfig
 from ask_lib.train.data import LoaderData, Subset, TensorData, split
 from ask_lib.train.distributed import Process, init
@@ -113,37 +113,38 @@ def through_workers(task: Task, workers: int) -> Task:
 
 def train_restless(out: Path, optimizer: str, workers: int = 0) -> None:
     torch.set_num_threads(1)
-    config = replace(RESTLESS, optimizer=optimizer)
+    config = replace(RESTLESS, optimizer=optimizer, epochs=8)
     task = through_workers(restless_task(), workers) if workers else restless_task()
-    fit(task, config, out=out, resume=True, progress=False, save_every=1)
+    fit(task, config, out=out, resume=True, progress=False)
 
 
 def start_together(gate: Any, out: Path, name: str) -> None:
     """Train, and say how it ended; ``gate`` lets all start at once."""
     torch.set_num_threads(1)
+    checkpoint.PATIENCE = 0.0
     task = restless_task()
     gate.wait(60)
     try:
-        fit(task, RESTLESS, out=out, resume=True, progress=False, save_every=1)
+        fit(task, RESTLESS, out=out, resume=True, progress=False)
         said = "trained"
     except CheckpointError as error:
         said = str(error)
     (out.parent / name).write_text(said)
 
 
-def hold_until_killed(path: Path, what: Path) -> None:
-    with hold(path, what, Process(torch.device("cpu"))):
+def hold_until_killed(path: Path, what: Path, held: Any) -> None:
+    with checkpoint.hold(path, what, Process(torch.device("cpu"))):
+        held.set()
         time.sleep(600)
 
 
 @contextlib.contextmanager
 def holder(path: Path, what: Path) -> Iterator[Any]:
     """Inside, another process holds a lock."""
-    child = spawner.Process(target=hold_until_killed, args=(path, what))
+    held = spawner.Event()
+    child = spawner.Process(target=hold_until_killed, args=(path, what, held))
     child.start()
-    while not path.with_suffix(".pid").exists():
-        assert child.is_alive()
-        time.sleep(0.002)
+    assert held.wait(60)
     try:
         yield child
     finally:
@@ -174,6 +175,8 @@ def one_of_two(rank: int, port: int, changes: list[str], out: Path, how: str) ->
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    if how == "taken":
+        checkpoint.PATIENCE = 0.0
     config = find_experiment("toy").config.override(changes)
     with init("cpu") as process:
         task = build(config)
@@ -184,7 +187,7 @@ def one_of_two(rank: int, port: int, changes: list[str], out: Path, how: str) ->
         if how == "nan on process 1" and rank == 1:
             task = replace(task, step=spoilt(task.step))
         try:
-            fit(task, config, out=out, resume=True, process=process, progress=False, save_every=2)
+            fit(task, config, out=out, resume=True, process=process, progress=False)
         except AskError as error:
             (out.parent / f"error{rank}").write_text(f"{type(error).__name__}: {error}")
 

@@ -16,7 +16,7 @@ from ask_lib.train.tasks import EXPERIMENTS, TABLES, find_experiment
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status: 0, or 2 with one line on what is wrong (130 after Ctrl-C)."""
+    """Run a command; returns the exit status, see `exit_status`."""
     words = list(sys.argv[1:] if words is None else words)
 
     def body() -> None:
@@ -44,7 +44,6 @@ def _run(options: argparse.Namespace, command: str) -> None:
             process=process,
             command=command,
             progress=not options.quiet,
-            save_every=options.save_every,
         )
     if process.is_main:
         sys.stdout.write(json.dumps(result["values"], indent=2) + "\n")
@@ -66,7 +65,6 @@ def _table(options: argparse.Namespace, command: str) -> None:
             process=process,
             command=command,
             progress=not options.quiet,
-            save_every=options.save_every,
         )
     if process.is_main:
         summary = {label: row["summary"] for label, row in content["rows"].items()}
@@ -115,7 +113,6 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("--seeds", type=_seeds, help="e.g. 0,1,2, in place of the table's own")
     for command in (train, table):
         command.add_argument("--device", default="auto", help="auto, cpu or cuda")
-        command.add_argument("--save-every", type=int, default=0, metavar="STEPS", help="checkpoints inside an epoch")
         command.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser
 
@@ -125,15 +122,11 @@ def _seeds(text: str) -> list[int]:
 
 
 def _lists() -> str:
-    wide = max(len(name) for name in [*EXPERIMENTS, *TABLES])
-    lines = ["experiments:"]
-    lines += [f"  {name:{wide}}  {summary}" for name, (_, summary) in EXPERIMENTS.items()]
-    lines += ["tables:"]
-    lines += [f"  {name:{wide}}  {table.title}" for name, table in TABLES.items()]
+    lines = ["experiments:", *(f"  {name:16}{summary}" for name, (_, summary) in EXPERIMENTS.items())]
+    lines += ["tables:", *(f"  {name:16}{table.title}" for name, table in TABLES.items())]
     lines += [
         "examples:",
         "  python -m ask_lib.train show toy",
-        "  python -m ask_lib.train run toy --out runs/toy lr=0.002 augment.cutout=0.2",
         "  python -m ask_lib.train run toy --out runs/toy lr=0.002 augment.cutout=0.2 --resume",
         "  torchrun --nproc-per-node 2 -m ask_lib.train run toy --out runs/two --device cpu",
         "  python -m ask_lib.train table toy epochs=2 --results runs/trial",

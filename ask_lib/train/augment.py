@@ -2,8 +2,7 @@
 
 Every random draw is a hash of (seed, epoch, sample index, view, name of the draw): the same picture gets the same
 treatment in whatever batch, order, process or device it comes. One draw serves all of a sample's inputs of one view, so
-RGB and depth stay aligned; another view of the same picture is drawn independently. Everything is batched; no loop over
-images.
+RGB and depth stay aligned; another view of the same picture is drawn independently.
 """
 
 from __future__ import annotations
@@ -20,9 +19,7 @@ from torch.nn import functional
 from ask_lib.checks import check_choice, check_range, check_shape
 
 _MASK = 0xFFFFFFFF
-_GOLDEN = 0x9E3779B9
-ERASE_AREA = (0.02, 0.33)  # the defaults of Zhong et al.
-ERASE_ASPECT = 0.3
+ERASE_AREA, ERASE_ASPECT = (0.02, 0.33), 0.3  # the defaults of Zhong et al.
 Word = TypeVar("Word", int, torch.Tensor)
 
 
@@ -30,24 +27,14 @@ def mix(*keys: int) -> int:
     """One 32-bit number from several integers, for seeding; the same on every machine."""
     state = 0
     for key in keys:
-        state = _hash((state ^ (key & _MASK)) + _GOLDEN)
+        state = _hash((state ^ (key & _MASK)) + 0x9E3779B9)
     return state
 
 
 def uniform(seed: int, epoch: int, index: torch.Tensor, draw: str) -> torch.Tensor:
-    """One number in [0, 1) a sample, a hash of its arguments.
-
-    Args:
-        seed: The run's seed.
-        epoch: The epoch.
-        index: ``(B,)`` long, which samples.
-        draw: The draw's name; other names give independent numbers.
-
-    Returns:
-        ``(B,)`` float32, multiples of 2 ** -24: the same bits on CPU and GPU.
-    """
+    """One number in [0, 1) a sample, a hash of its arguments: ``(B,)`` float32, the same bits on CPU and GPU."""
     key = mix(seed, epoch, zlib.crc32(draw.encode()))
-    return _to_unit(_hash(_hash(index ^ key) ^ mix(key)))
+    return (_hash(_hash(index ^ key) ^ mix(key)) >> 8).to(torch.float32) * 2.0**-24
 
 
 def _hash(x: Word) -> Word:
@@ -56,10 +43,6 @@ def _hash(x: Word) -> Word:
     x = ((x ^ (x >> 16)) * 0x7FEB352D) & _MASK
     x = ((x ^ (x >> 15)) * 0x846CA68B) & _MASK
     return x ^ (x >> 16)
-
-
-def _to_unit(x: torch.Tensor) -> torch.Tensor:
-    return (x >> 8).to(torch.float32) * 2.0**-24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +56,8 @@ class Augment:
         aspect: Largest stretch of that crop's aspect ratio, e.g. 4/3; 1 keeps it.
         cutout: Side of a square set to the mean, as a fraction of the short side; centred anywhere, so it may reach
             over the border (DeVries and Taylor).
-        erase: Probability of a random erasing (Zhong et al.): 2 to 33 % of the area, aspect ratio 0.3 to 1 / 0.3,
-            filled with the mean. Departs from paper: a rectangle larger than the picture is cut to it, where the paper
-            draws again.
+        erase: Probability of a random erasing (Zhong et al.): 2 to 33 % of the area, aspect ratio 0.3 to 1 / 0.3, set
+            to the mean. Departs from paper: a rectangle larger than the picture is cut, where the paper draws again.
         brightness: A factor in [1 - b, 1 + b], pictures only.
         contrast: Distance from the picture's mean times a factor in [1 - c, 1 + c], pictures only.
     """
@@ -103,7 +85,7 @@ class InputSpec:
 
     Attributes:
         kind: ``image`` (bilinear when resized, brightness and contrast apply, uint8 is divided by 255) or ``map``
-            (nearest, so that missing depth never blends with measured depth; geometry and erasing only).
+            (nearest, so that missing depth never blends with measured; geometry and erasing only).
         mean: Subtracted, one number a channel or one for all.
         std: Divided by, likewise.
         source: The stored input that it is made from; empty: the one of its own name.
@@ -125,11 +107,7 @@ Inputs = dict[str, torch.Tensor]
 
 
 def prepare(inputs: Inputs, specs: Mapping[str, InputSpec], dtype: torch.dtype = torch.float32) -> Inputs:
-    """Inputs as a network takes them, without augmentation; stored ones without a spec pass as they are.
-
-    Raises:
-        ChoiceError: If a spec's source is not stored.
-    """
+    """Inputs as a network takes them, without augmentation; stored ones without a spec pass as they are."""
     made = {name: _normalise(_to_float(x, specs[name], dtype), specs[name]) for name, x in _sources(inputs, specs)}
     return inputs | made
 
@@ -145,21 +123,8 @@ def prepare_augmented(
 ) -> Inputs:
     """Inputs as a network takes them, augmented: geometry, jitter, normalisation, erasing, in this order.
 
-    Args:
-        inputs: ``(B, C, H, W)`` each, of one size where they have a spec; those without a spec pass as they are.
-        specs: How each input is prepared.
-        augment: What to do.
-        seed: The run's seed.
-        epoch: The epoch.
-        index: ``(B,)`` long, the samples' numbers in their data set, on the inputs' device.
-        dtype: The network's.
-
-    Returns:
-        New tensors under the same names.
-
-    Raises:
-        ChoiceError: If a spec's source is not stored.
-        ShapeError: If inputs are no pictures of one size.
+    Inputs with a spec are ``(B, C, H, W)``, of one size; others pass as they are. ``index`` is ``(B,)`` long: the
+    samples' numbers in their data set, on the inputs' device.
     """
     chosen = dict(_sources(inputs, specs))
     size = _common_size(chosen)
@@ -222,12 +187,11 @@ def _to_float(x: torch.Tensor, spec: InputSpec, dtype: torch.dtype) -> torch.Ten
 def _normalise(x: torch.Tensor, spec: InputSpec) -> torch.Tensor:
     if spec.mean == (0.0,) and spec.std == (1.0,):
         return x
-    return (x - _channels(spec.mean, x)).div_(_channels(spec.std, x))
-
-
-def _channels(values: tuple[float, ...], x: torch.Tensor) -> torch.Tensor:
-    """Numbers as ``(1, C, 1, 1)`` beside ``x``, without waiting for its device."""
-    return torch.tensor(values, dtype=x.dtype).to(x.device, non_blocking=True).view(1, -1, 1, 1)
+    mean, std = (
+        torch.tensor(values, dtype=x.dtype).to(x.device, non_blocking=True).view(1, -1, 1, 1)  # nothing waits
+        for values in (spec.mean, spec.std)
+    )
+    return (x - mean).div_(std)
 
 
 def _whole_pixels(x: torch.Tensor, augment: Augment, draw: Draw) -> torch.Tensor:
@@ -235,20 +199,16 @@ def _whole_pixels(x: torch.Tensor, augment: Augment, draw: Draw) -> torch.Tensor
     if not (augment.flip or augment.shift):
         return x
     samples, channels, height, width = x.shape
-    rows = _shifted(height, _whole_shift(draw, "shift y", augment.shift * height))  # (B, H)
-    columns = _shifted(width, _whole_shift(draw, "shift x", augment.shift * width))  # (B, W)
+    rows = _shifted(height, draw, "shift y", int(augment.shift * height))  # (B, H)
+    columns = _shifted(width, draw, "shift x", int(augment.shift * width))  # (B, W)
     flipped = draw("flip") < augment.flip
     columns = torch.where(flipped[:, None], width - 1 - columns, columns)
     place = (rows[:, :, None] * width + columns[:, None, :]).view(samples, 1, -1)  # (B, 1, HW)
     return x.flatten(2).gather(2, place.expand(-1, channels, -1)).view(x.shape)
 
 
-def _whole_shift(draw: Draw, name: str, largest: float) -> torch.Tensor:
-    reach = int(largest)
-    return torch.floor(draw(name, -reach, reach + 1)).long()  # (B,) in -reach ... reach
-
-
-def _shifted(size: int, shift: torch.Tensor) -> torch.Tensor:
+def _shifted(size: int, draw: Draw, name: str, reach: int) -> torch.Tensor:
+    shift = torch.floor(draw(name, -reach, reach + 1)).long()  # (B,) in -reach ... reach
     return (torch.arange(size, device=shift.device)[None] + shift[:, None]).clamp(0, size - 1)
 
 
@@ -270,14 +230,12 @@ def _resized_crop(x: torch.Tensor, spec: InputSpec, augment: Augment, draw: Draw
 def _jitter(x: torch.Tensor, augment: Augment, draw: Draw) -> torch.Tensor:
     if not (augment.brightness or augment.contrast):
         return x
-    bright = _factor(draw("brightness", -augment.brightness, augment.brightness), x)
+    bright, contrast = (
+        (1 + draw(name, -reach, reach)).to(x.dtype)[:, None, None, None]  # (B, 1, 1, 1)
+        for name, reach in (("brightness", augment.brightness), ("contrast", augment.contrast))
+    )
     x = (x * bright).clamp_(0, 1)
-    middle = x.mean(dim=(1, 2, 3), keepdim=True)
-    return torch.lerp(middle, x, _factor(draw("contrast", -augment.contrast, augment.contrast), x)).clamp_(0, 1)
-
-
-def _factor(change: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    return (1 + change).to(x.dtype)[:, None, None, None]
+    return torch.lerp(x.mean(dim=(1, 2, 3), keepdim=True), x, contrast).clamp_(0, 1)
 
 
 def _erased(augment: Augment, draw: Draw, size: tuple[int, int]) -> list[torch.Tensor]:

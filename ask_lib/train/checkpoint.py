@@ -1,12 +1,9 @@
 """A run's folder: who writes there, its settings, its checkpoints. Every file is whole or absent.
 
 ``config.json`` what is run; ``last.pt`` all that a resumed run needs, the history too; ``best.pt`` the network of the
-best epoch; ``result.json`` the end; ``run.lock`` and, while it runs, ``run.pid``: who writes here.
-Checkpoints hold tensors and plain containers only, so they load with ``weights_only=True``, and the SHA-256 of
-all that: torch itself checks no sums, and one flipped bit would train on.
-
-One process writes at a time. The lock is the operating system's own (``flock``, through `filelock`), so it ends with
-the process that holds it, however that ends. The note beside it serves the message alone.
+best epoch; ``result.json`` the end; ``run.lock``: one process writes at a time (the operating system's own lock, so it
+ends with the process that holds it, however that ends). Checkpoints hold tensors and plain containers only, so they
+load with ``weights_only=True``, and the SHA-256 of all that: torch itself checks no sums.
 """
 
 from __future__ import annotations
@@ -14,13 +11,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import os
-import platform
 import random
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,21 +24,14 @@ from ask_lib.files import atomic_path, read_object, remove_parts, write_json
 from ask_lib.train.config import TrainConfig, differences
 from ask_lib.train.distributed import Process, in_main
 
-if TYPE_CHECKING:
-    from filelock import FileLock
-
-FORMAT = 2
-PATIENCE = 10.0  # seconds; a killed run's data workers notice within five, and may hold its lock until then
-ENTRIES: Mapping[str, type] = {"digest": str, "network": dict, "epoch": int}
-"""What both kinds of checkpoints hold; ``last.pt`` also has `LAST`."""
-LAST: Mapping[str, type] = {"optimizer": dict, "step": int, "best": dict, "history": list, "processes": list}
+FORMAT = 3
+PATIENCE = 7.0  # seconds; a killed run's data workers notice within five, and may hold its lock until then
+ENTRIES: Mapping[str, type] = {"digest": str, "network": dict, "epoch": int}  # of both kinds of checkpoints
+LAST: Mapping[str, type] = {"optimizer": dict, "best": dict, "history": list, "processes": list}  # of last.pt, besides
 
 
 def open_folder(folder: Path, config: TrainConfig, resume: bool) -> None:
-    """Make a run's folder, or accept the one that is there.
-
-    With ``resume`` an empty or missing folder starts a run, so one command line serves for the first start and for
-    every other.
+    """Make a run's folder, or accept the one that is there; with ``resume`` an empty or missing one starts a run.
 
     Raises:
         CheckpointError: If the folder holds another config's run, or any run without ``resume``.
@@ -80,7 +67,7 @@ def load(path: Path, digest: str | None = None, more: Mapping[str, type] | None 
 
     Args:
         path: The file.
-        digest: Of the config that it must belong to (its seed is a part of that); by default any.
+        digest: Of the config that it must belong to; by default any.
         more: Entries that it must have besides `ENTRIES`, with their types.
 
     Raises:
@@ -110,20 +97,16 @@ def load(path: Path, digest: str | None = None, more: Mapping[str, type] | None 
 
 @contextlib.contextmanager
 def fitting(path: Path) -> Iterator[None]:
-    """Inside, whatever does not fit what the code has now (a network that changed) is a checkpoint's error."""
+    """Inside, whatever does not fit (a network that changed) is a checkpoint's error."""
     try:
         yield
     except (RuntimeError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        if isinstance(error, CheckpointError):
-            raise
         raise _refused(path, f"it does not fit this network ({' '.join(str(error).split())[:300]})") from error
 
 
 def _refused(path: Path, why: str) -> CheckpointError:
-    return CheckpointError(
-        f"{path}: expected a checkpoint of this run, but {why}. Move it away and start the run again, or put back a "
-        "whole copy."
-    )
+    hint = "Move it away and start the run again, or put back a whole copy."
+    return CheckpointError(f"{path}: expected a checkpoint of this run, but {why}. {hint}")
 
 
 def _sum(content: Any) -> str:
@@ -154,13 +137,9 @@ def _feed(total: Any, content: Any) -> None:
 def random_state(device: torch.device) -> dict[str, Any]:
     """The state of every global generator (Python, numpy, torch, this device), in plain containers."""
     version, numbers, gauss = random.getstate()
-    kind, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002
-    words = torch.from_numpy(np.asarray(keys).astype(np.int64))
-    state: dict[str, Any] = {
-        "python": [version, list(numbers), gauss],
-        "numpy": [str(kind), words, int(position), int(has_gauss), float(cached)],
-        "torch": torch.get_rng_state(),
-    }
+    of_numpy: Any = np.random.get_state(legacy=False)  # noqa: NPY002
+    of_numpy["state"]["key"] = of_numpy["state"]["key"].tolist()
+    state = {"python": [version, list(numbers), gauss], "numpy": of_numpy, "torch": torch.get_rng_state()}
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
     return state
@@ -170,8 +149,7 @@ def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
     """Put every global generator back where `random_state` found it."""
     version, numbers, gauss = state["python"]
     random.setstate((version, tuple(numbers), gauss))
-    kind, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
+    np.random.set_state(state["numpy"])  # noqa: NPY002
     torch.set_rng_state(state["torch"])
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
@@ -186,74 +164,28 @@ def hold_folder(folder: Path | None, process: Process) -> Iterator[None]:
 
 @contextlib.contextmanager
 def hold(path: Path, what: Path, process: Process) -> Iterator[None]:
-    """Inside, no other run holds this lock; process 0 takes it for all that train together.
+    """Inside, no other run holds this lock on ``what``; process 0 takes it for all. The outermost hold gives it back.
 
-    May be nested: the outermost gives it back.
-
-    Args:
-        path: The lock's file, ``*.lock``; it stays, empty (removing it would let two hold "it" at once).
-        what: What is locked, for the message.
-        process: This process.
+    Its file stays, empty: removing it would let two hold "it" at once.
 
     Raises:
-        CheckpointError: In every process, if another run holds it.
+        CheckpointError: In every process, if another run still holds it after `PATIENCE`.
     """
-    with contextlib.ExitStack() as stack:
-        in_main(process, lambda: stack.enter_context(_held(path, what)))
-        yield
+    from filelock import FileLock, Timeout
 
+    lock = FileLock(path, is_singleton=True)
 
-@contextlib.contextmanager
-def _held(path: Path, what: Path) -> Iterator[None]:
-    from filelock import FileLock
+    def take() -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=PATIENCE)
+        except Timeout:
+            text = f"{what}: another process is writing here. Wait for it, stop it, or use another folder."
+            raise CheckpointError(text) from None
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock, note = FileLock(path, is_singleton=True), path.with_suffix(".pid")
-    _acquire(lock, note, what)
+    in_main(process, take)
     try:
-        if lock.lock_counter == 1:
-            write_json(note, {"pid": os.getpid(), "host": platform.node()})
         yield
     finally:
-        if lock.lock_counter == 1:
-            note.unlink(missing_ok=True)
-        lock.release()
-
-
-def _acquire(lock: FileLock, note: Path, what: Path) -> None:
-    """Take the lock, or say at once who has it; where that process is dead, wait for its workers to end."""
-    from filelock import Timeout
-
-    end = time.monotonic() + PATIENCE
-    while True:
-        with contextlib.suppress(Timeout):
-            lock.acquire(timeout=0)
-            return
-        holder = _holder(note)
-        if (holder and _lives(*holder)) or time.monotonic() > end:
-            name = f"process {holder[0]} on {holder[1]}" if holder and _lives(*holder) else "another process"
-            raise CheckpointError(f"{what}: {name} is writing here. Wait for it, stop it, or use another folder.")
-        time.sleep(0.05)
-
-
-def _holder(note: Path) -> tuple[int, str] | None:
-    """Process and machine of the holder's note; none while it is not written yet, or where it is damaged."""
-    try:
-        content = read_object(note, "a note of who writes here", CheckpointError)
-    except CheckpointError:
-        return None
-    pid, host = content.get("pid"), content.get("host")
-    return (pid, host) if isinstance(pid, int) and 0 < pid < 2**31 and isinstance(host, str) else None
-
-
-def _lives(pid: int, host: str) -> bool:
-    """Whether the noted process is there; on another machine nobody can tell, so it is."""
-    if host != platform.node() or os.name != "posix":
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        return True
-    return True
+        if process.is_main:
+            lock.release()

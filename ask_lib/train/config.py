@@ -17,8 +17,6 @@ from ask_lib.errors import ConfigError
 from ask_lib.reproduce import LARGEST_SEED
 from ask_lib.train.augment import Augment
 
-PRECISIONS = ("auto", "float32", "float64", "bfloat16")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
@@ -43,16 +41,9 @@ class Schedule:
         check_range("schedule.every", self.every, 1)
 
     def __call__(self, step: int, steps_per_epoch: int, epochs: int) -> float:
-        """The factor for one step.
+        """The factor for one step, counted from 0 over the whole run.
 
-        Args:
-            step: From 0, over the whole run.
-            steps_per_epoch: Steps in an epoch.
-            epochs: Epochs in the run.
-
-        Returns:
-            With W warm-up steps of T: (step + 1) / W in the warm-up; at step W the cosine stands at 1, at step T (one
-            after the last) at 0.
+        With W warm-up steps of T it is (step + 1) / W in the warm-up; the cosine is 1 at step W, 0 at T, after the end.
         """
         warmup = round(self.warmup * steps_per_epoch)
         if step < warmup:
@@ -75,24 +66,19 @@ class TrainConfig:
         seed: Of initialisation, order, augmentation and dropout.
         epochs: Passes over the training set.
         batch: Samples a step, over all processes; an epoch's last batch is left out when it is not full.
-        per_class: Samples of a class in a batch (batch / per_class classes in each), for triplets; 0 draws batches
-            without regard to class.
+        per_class: Samples of a class in a batch, for triplets; 0 draws batches without regard to class.
         optimizer: ``sgd`` (Nesterov off), ``adam`` or ``adamw``.
         lr: Base learning rate.
         groups: Prefix of parameters' names to the factor of their learning rate: ``{"fc8": 10.0, "conv1": 0.0}``. The
-            longest prefix counts, other parameters have 1. 0 freezes: no update, and the modules (their batch norm,
-            their dropout) stay in evaluation mode.
+            longest prefix counts, other parameters have 1. 0 freezes, batch norm and dropout included.
         momentum: For ``sgd``.
         weight_decay: On all parameters, as the papers do.
         schedule: The learning rate's course.
         augment: Augmentation of the training samples.
         validation: Share of each class of the training set held out; every seed holds out the same.
-        final: Which weights the run ends with, ``best`` (mean class accuracy on validation, the first of equals) or
-            ``last``.
-        precision: ``auto`` (autocast to bfloat16 on GPUs that compute in it, else float32), ``float32``,
-            ``float64`` or ``bfloat16``.
-        compile: Whether to use ``torch.compile``. It compiles the network's call; what a step calls of its parts runs
-            as it is. Checkpoints are the same with and without.
+        final: The weights that the run ends with: ``best`` (in mean class accuracy on validation) or ``last``.
+        precision: ``float32``, ``float64``, ``bfloat16`` or ``auto`` (bfloat16 on GPUs that compute in it).
+        compile: Whether to use ``torch.compile`` on the network's call. Checkpoints are the same with and without.
     """
 
     experiment: str = ""
@@ -116,7 +102,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         check_choice("optimizer", self.optimizer, ("sgd", "adam", "adamw"))
         check_choice("final", self.final, ("best", "last"))
-        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("precision", self.precision, ("auto", "float32", "float64", "bfloat16"))
         check_range("seed", self.seed, 0, LARGEST_SEED)
         check_range("epochs", self.epochs, 1)
         check_range("batch", self.batch, 1)
@@ -132,12 +118,7 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Self:
-        """A config from plain containers, e.g. JSON.
-
-        Raises:
-            ChoiceError: If a key is unknown; the message offers the nearest one.
-            ConfigError: If a value has the wrong type.
-        """
+        """A config from plain containers, e.g. JSON; unknown keys and wrong types are refused."""
         return typing.cast(Self, _from_dict(cls, settings, ""))
 
     def to_dict(self) -> dict[str, Any]:
@@ -146,16 +127,7 @@ class TrainConfig:
         return typing.cast(dict[str, Any], json.loads(json.dumps(dataclasses.asdict(settled))))
 
     def override(self, assignments: Sequence[str]) -> Self:
-        """A config with some settings changed, as on the command line.
-
-        Args:
-            assignments: ``key=value`` each: numbers, ``true``, text, ``augment.flip=0.5``, ``augment.crop=0.1,1``,
-                ``groups={"fc8":10}``.
-
-        Raises:
-            ChoiceError: If a key is unknown.
-            ConfigError: If a value cannot be read, or an assignment is no assignment.
-        """
+        """A config with some settings changed, as on the command line: ``augment.crop=0.1,1``, ``groups={"a":0}``."""
         settings = self.to_dict()
         for assignment in assignments:
             key, equals, text = assignment.partition("=")

@@ -22,17 +22,11 @@ _DEAD = re.compile("DataLoader worker .*(exited unexpectedly|killed by signal)")
 
 @dataclass(frozen=True)
 class Batch:
-    """Some samples.
+    """Some samples: inputs by name, labels, and the samples' numbers in their data set (they key augmentation)."""
 
-    Attributes:
-        inputs: By name, ``(B, ...)`` each.
-        labels: ``(B,)`` long.
-        index: ``(B,)`` long, the samples' numbers in their data set: the key of their augmentation.
-    """
-
-    inputs: dict[str, torch.Tensor]
-    labels: torch.Tensor
-    index: torch.Tensor
+    inputs: dict[str, torch.Tensor]  # (B, ...) each
+    labels: torch.Tensor  # (B,) long
+    index: torch.Tensor  # (B,) long
 
 
 class Data(Protocol):
@@ -49,12 +43,7 @@ class Data(Protocol):
 
 
 class TensorData:
-    """A data set that lies in memory; it moves to the device once and is indexed there.
-
-    Args:
-        inputs: By name, ``(N, ...)`` each.
-        labels: ``(N,)`` long.
-    """
+    """Inputs ``(N, ...)`` by name and labels ``(N,)`` in memory; they move to the device once."""
 
     def __init__(self, inputs: Mapping[str, torch.Tensor], labels: torch.Tensor) -> None:
         check_shape("labels", labels, "N")
@@ -76,11 +65,9 @@ class TensorData:
 
 
 class LoaderData:
-    """A data set too large for memory, read by worker processes.
+    """A data set too large for memory, read by worker processes; without usable shared memory by this one.
 
-    A script that uses workers needs ``if __name__ == "__main__":`` before its first statement that does something:
-    where processes are not forked, each worker reads the script again. Without usable shared memory (``/dev/shm``)
-    there are no workers, after a warning.
+    A script that uses workers needs ``if __name__ == "__main__":``, since a worker may read the script again.
 
     Args:
         dataset: Its items are ``(inputs, label)``: a dict of tensors (uint8 pictures travel four times lighter) and
@@ -98,12 +85,7 @@ class LoaderData:
         self.dataset, self.labels, self.workers = dataset, labels.cpu().long(), workers
 
     def batches(self, order: Sequence[torch.Tensor], device: torch.device) -> Iterator[Batch]:
-        """See `Data.batches`.
-
-        Raises:
-            ConfigError: If a worker ends before its work does.
-            RangeError: If an item has another label than was said.
-        """
+        """See `Data.batches`."""
         loader = DataLoader(
             self.dataset,
             batch_sampler=[index.tolist() for index in order],
@@ -140,18 +122,12 @@ def _workers_explained() -> Iterator[None]:
             raise
         raise ConfigError(
             f"workers: one ended before its work did ({str(error).splitlines()[0]}). In a script, everything that does "
-            'something must stand under `if __name__ == "__main__":`. If it does, memory or /dev/shm may be too small '
-            "for the batches: use fewer workers, or workers=0."
+            'something must stand under `if __name__ == "__main__":`. Else memory may be too small: use workers=0.'
         ) from None
 
 
 class Subset:
-    """Some rows of a data set, nothing copied; samples keep their numbers in the whole set.
-
-    Args:
-        data: The whole set.
-        rows: ``(M,)`` long, which samples.
-    """
+    """Some rows ``(M,)`` of a data set, nothing copied; samples keep their numbers in the whole set."""
 
     def __init__(self, data: Data, rows: torch.Tensor) -> None:
         self.data, self.rows = data, rows
@@ -167,14 +143,11 @@ def stratified_split(labels: torch.Tensor, fraction: float = 0.2, seed: int = 0)
 
     Args:
         labels: ``(N,)`` long.
-        fraction: Of each class; to whole samples (half up), at least one of a class with two, never all of it.
+        fraction: Of each class, in [0, 1); to whole samples (half up), at least one of two, never all of a class.
         seed: Chooses which.
 
     Returns:
         The rows to train on and the rows held out, both ``(M,)`` long and ascending.
-
-    Raises:
-        RangeError: If the fraction is not in [0, 1).
     """
     check_range("fraction", fraction, 0, 1 - 1e-9)
     labels = labels.cpu()
@@ -194,17 +167,9 @@ def split(data: Data, fraction: float = 0.2, seed: int = 0) -> tuple[Data, Data]
 
 
 def epoch_order(count: int, batch: int, seed: int, epoch: int) -> list[torch.Tensor]:
-    """One epoch's batches: a permutation that depends on seed and epoch alone, cut into pieces.
+    """One epoch's batches of sample numbers: a permutation that depends on seed and epoch alone, cut into pieces.
 
-    Args:
-        count: Number of samples.
-        batch: Samples a batch, over all processes. A last batch that is not full is left out, unless it is the only
-            one.
-        seed: The run's seed.
-        epoch: The epoch.
-
-    Returns:
-        Sample numbers, one tensor a batch.
+    A last batch that is not full is left out, unless it is the only one.
     """
     order = torch.randperm(count, generator=torch.Generator().manual_seed(mix(seed, epoch)))
     pieces = list(torch.split(order, batch))
@@ -214,21 +179,9 @@ def epoch_order(count: int, batch: int, seed: int, epoch: int) -> list[torch.Ten
 def balanced_order(labels: torch.Tensor, batch: int, per_class: int, seed: int, epoch: int) -> list[torch.Tensor]:
     """One epoch's batches of P classes with K samples each; like `epoch_order` it depends on seed and epoch alone.
 
-    Every class is permuted and cut into groups of K; a batch takes one group from each of the P classes that have most
-    groups left (chance decides between equals), until fewer than P classes have one. No sample comes twice.
-
-    Args:
-        labels: ``(N,)`` long, on the CPU.
-        batch: P times K.
-        per_class: K.
-        seed: The run's seed.
-        epoch: The epoch.
-
-    Returns:
-        Sample numbers, one tensor a batch, a class's K beside each other. As many batches in every epoch.
-
-    Raises:
-        RangeError: If fewer than P classes have K samples.
+    Every class is permuted and cut into groups of K = ``per_class``; a batch takes one group from each of the P classes
+    that have most groups left (chance decides between equals), until fewer than P = ``batch`` / K classes have one. No
+    sample comes twice, a class's K stand beside each other, and every epoch has as many batches.
     """
     generator = torch.Generator().manual_seed(mix(seed, epoch))
     groups: list[list[torch.Tensor]] = []

@@ -1,13 +1,12 @@
 """One process or many: the same code in both.
 
-Started by ``torchrun``, each process computes its share of every batch and DistributedDataParallel averages the
-gradients. Two processes then equal one process with the same (global) batch, up to rounding, where a sample's loss
-does not depend on its neighbours. It does in two cases:
+Started by ``torchrun``, each process computes its share of every batch. Two processes equal one with the same (global)
+batch, up to rounding, where a sample's loss does not depend on its neighbours. It does in two cases:
 
 - **Batch norm in training** takes its statistics from a process's share; on GPUs, from the whole batch. Running
   statistics are those of process 0, sent to the others before each evaluation.
-- **Mining in the batch** (a triplet's negative, the hardest positive) sees a process's share only: fewer candidates.
-  Random draws of a step (dropout, a random negative) come from a generator of its own in each process.
+- **Mining in the batch** (a triplet's negative) sees a process's share only, and a step's random draws (dropout) come
+  from a generator of its own in each process.
 """
 
 from __future__ import annotations
@@ -29,19 +28,12 @@ from ask_lib.errors import AskError, CheckpointError, ConfigError
 from ask_lib.reproduce import pick_device
 
 T = TypeVar("T")
-VARIABLES = {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": None, "MASTER_PORT": 1}
-"""What ``torchrun`` sets; beside a number, its smallest value."""
+VARIABLES = {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": None, "MASTER_PORT": 1}  # torchrun's; numbers: the smallest
 
 
 @dataclass(frozen=True)
 class Process:
-    """This process among those that train together.
-
-    Attributes:
-        device: Where it computes.
-        rank: Its number.
-        world: How many there are.
-    """
+    """This process among those that train together: where it computes, its number, how many there are."""
 
     device: torch.device
     rank: int = 0
@@ -55,18 +47,7 @@ class Process:
 
 @contextlib.contextmanager
 def init(device: str = "auto") -> Iterator[Process]:
-    """Join the processes that ``torchrun`` started; alone, be the only one.
-
-    Args:
-        device: ``auto``, ``cpu`` or ``cuda``; the backend is NCCL on CUDA, else gloo.
-
-    Yields:
-        This process.
-
-    Raises:
-        ConfigError: If ``torchrun``'s variables are set in part, or wrong, or the others are not there.
-        RangeError: If there are more processes than GPUs on this machine.
-    """
+    """Join the processes that ``torchrun`` started; alone, be the only one. The backend is NCCL on CUDA, else gloo."""
     chosen = pick_device(device)
     if "WORLD_SIZE" not in os.environ and "RANK" not in os.environ:
         yield Process(chosen)
@@ -88,7 +69,7 @@ def init(device: str = "auto") -> Iterator[Process]:
 
 
 def _check_variables() -> None:
-    hint = "Start with torchrun, which sets all of them, or unset RANK and WORLD_SIZE to train in one process."
+    hint = "Start with torchrun, or unset RANK and WORLD_SIZE to train in one process."
     if missing := [name for name in VARIABLES if not os.environ.get(name)]:
         raise ConfigError(f"environment: expected {', '.join(VARIABLES)} together, {missing[0]} is missing. {hint}")
     numbers = {name: _number(name, os.environ[name], low) for name, low in VARIABLES.items() if low is not None}
@@ -123,13 +104,7 @@ def gather(thing: T, process: Process) -> list[T]:
 def in_main(process: Process, do: Callable[[], T]) -> T:
     """What process 0 alone does, while the others wait; every process gets its value.
 
-    Args:
-        process: This process.
-        do: What to do.
-
-    Raises:
-        CheckpointError: In the other processes, with the same words, if ``do`` raises an error of the library's or the
-            system's; process 0 raises that one itself.
+    If ``do`` raises an error of the library's or the system's, the others raise CheckpointError with its words.
     """
     value, problem, raised = None, "", None
     if process.is_main:
@@ -143,12 +118,6 @@ def in_main(process: Process, do: Callable[[], T]) -> T:
     if problem:
         raise CheckpointError(problem)
     return value  # type: ignore[return-value]
-
-
-def barrier(process: Process) -> None:
-    """Until all processes are here."""
-    if process.world > 1:
-        dist.barrier()
 
 
 def shard(index: torch.Tensor, process: Process) -> torch.Tensor:
@@ -167,8 +136,7 @@ def wrap(module: nn.Module, process: Process) -> nn.Module:
     """``module`` under DistributedDataParallel where there are several processes; else itself."""
     if process.world == 1:
         return module
-    # Buffers are sent before evaluation instead: sending them before each forward pass costs time. Newer versions of
-    # torch have another name for that setting.
+    # Buffers are sent before evaluation instead, which is faster; the setting's name depends on torch's version.
     parallel: Any = nn.parallel.DistributedDataParallel
     names = inspect.signature(parallel.__init__).parameters
     setting = "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"

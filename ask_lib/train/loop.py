@@ -1,9 +1,8 @@
 """The training loop that every method shares. Read `fit` first, then `train_epoch`.
 
 A method brings a `Task`: a network, a step that gives named loss terms, and data. A `TrainConfig` says how to train it.
-What a run computes is decided by these two and the number of processes; progress, folders and checkpoints change
-nothing, and a run that is killed and resumed ends with the very same weights. `ask_lib.train.plain` is the same loop
-for one process, without folders, in thirty lines.
+These two and the number of processes decide what a run computes; one that is killed and resumed ends with the very
+same weights. `ask_lib.train.plain` is the same loop for one process, without folders, in thirty lines.
 """
 
 from __future__ import annotations
@@ -22,22 +21,20 @@ from torch.nn import functional
 
 from ask_lib.checks import check_choice, check_range, check_shape
 from ask_lib.errors import CheckpointError, ConfigError, DataNotFoundError, NonFiniteError
+from ask_lib.models.features import evaluating
 from ask_lib.reproduce import pick_device, seed_everything
 from ask_lib.train import checkpoint
 from ask_lib.train.augment import Augment, InputSpec, mix, prepare, prepare_augmented
 from ask_lib.train.config import TrainConfig
 from ask_lib.train.data import Batch, Data, balanced_order, epoch_order
-from ask_lib.train.distributed import Process, all_reduce, barrier, gather, in_main, send_buffers, shard, wrap
+from ask_lib.train.distributed import Process, all_reduce, gather, in_main, send_buffers, shard, wrap
 from ask_lib.train.meter import Meter
 from ask_lib.train.metrics import accuracy, check_classes, confusion_matrix, mean_class_accuracy
 
 LOOK_EVERY = 10  # steps between looks at the device's numbers: the bar, and the check for NaN
-
-
 Step = Callable[[Any, Batch, torch.Generator], dict[str, torch.Tensor]]
-"""What a method computes in a step, ``(network, batch, generator) -> terms``: means over the batch, by name, always the
-same names; their weighted sum is minimised. The generator belongs to the step (keyed by seed, step and process), on the
-batch's device."""
+"""``(network, batch, generator) -> terms``: means over the batch, by name, always the same names; their weighted sum is
+minimised. The generator, on the batch's device, is keyed by seed, step and process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,17 +68,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run ends with.
+    """What a run ends with."""
 
-    Attributes:
-        network: The task's network with the final weights (the config's ``final``), in evaluation mode.
-        history: One entry an epoch: ``epoch``, ``lr``, ``terms``, ``validation``, ``images_per_second``.
-        best_epoch: From 0; -1 without validation data.
-    """
-
-    network: nn.Module
-    history: list[dict[str, Any]]
-    best_epoch: int
+    network: nn.Module  # the task's, with the weights that the config calls final, in evaluation mode
+    history: list[dict[str, Any]]  # an epoch each: epoch, lr, terms, validation, images_per_second
+    best_epoch: int  # from 0; -1 without validation data
 
 
 def fit(
@@ -92,69 +83,58 @@ def fit(
     resume: bool = False,
     process: Process | None = None,
     progress: bool = True,
-    save_every: int = 0,
 ) -> Outcome:
-    """Train.
-
-    Seeds Python's, numpy's and torch's global generators.
+    """Train. Seeds Python's, numpy's and torch's global generators.
 
     Args:
         task: What is trained; its network is changed in place.
         config: How.
         out: The run's folder, visible to all processes; none keeps everything in memory.
-        resume: Go on with the run in ``out``, or start it where there is none yet.
+        resume: Go on after the last whole epoch of the run in ``out``, or start it where there is none yet.
         process: This process, from `init`; by default the only one, on the GPU where there is one.
         progress: Whether to show a bar with loss terms and images/s.
-        save_every: Also write a checkpoint every so many steps, not only after each epoch.
 
     Raises:
         CheckpointError: If ``out`` holds another run or a damaged one, or another process trains there.
-        ChoiceError: If a group of the config names no parameter.
-        ConfigError: If the config asks for ``compile`` and torch cannot compile here, or a data worker dies.
         NonFiniteError: If a loss term or the weights become NaN or infinite; checkpoints never hold such weights.
-        RangeError: If there are fewer samples than processes, or a label is no class.
     """
     from tqdm.auto import tqdm
 
-    check_range("save_every", save_every, 0)
     process = process or Process(pick_device())
     with checkpoint.hold_folder(out, process), explained(config.compile):
         if out is not None:
-            _open(out, config, resume, process)
+            in_main(process, lambda: checkpoint.open_folder(out, config, resume))
+            if not out.is_dir():
+                raise DataNotFoundError(f"{out}: expected a folder that all processes see, found none here.")
         run = Run(task, config, process, out)
         run.restore()
-        run.save_every = save_every
-        total = config.epochs * run.steps_per_epoch
-        shown = progress and process.is_main
-        with tqdm(total=total, initial=run.total_steps, unit="step", dynamic_ncols=True, disable=not shown) as run.bar:
+        total, hidden = config.epochs * run.steps_per_epoch, not (progress and process.is_main)
+        with tqdm(total=total, initial=run.total_steps, unit="step", dynamic_ncols=True, disable=hidden) as run.bar:
             while run.epoch < config.epochs:
-                rate = train_epoch(run)
-                finish_epoch(run, rate)
+                finish_epoch(run, rate=train_epoch(run))
         run.load_final()
     return Outcome(task.network.eval(), run.history, run.best_epoch)
 
 
 def train_epoch(run: Run) -> float:
-    """The rest of the current epoch; returns images per second, over all processes."""
+    """One epoch; returns images per second, over all processes."""
     order = batch_order(run.task, run.config, run.epoch)[: run.steps_per_epoch]
     mine = [shard(index, run.process) for index in order]
-    first, begun, seen = run.step, time.perf_counter(), 0
-    for index, batch in zip(order[first:], run.task.train.batches(mine[first:], run.device), strict=True):
+    begun, seen = time.perf_counter(), 0
+    for index, batch in zip(order, run.task.train.batches(mine, run.device), strict=True):
         train_step(run, batch, whole=len(index))
         seen += len(index)
         run.step += 1
         if run.step % LOOK_EVERY == 0 or run.step == run.steps_per_epoch:
             run.meter.check(run.process, run.epoch)
             show(run, seen / (time.perf_counter() - begun))
-        if run.save_every and run.total_steps % run.save_every == 0 and run.step < run.steps_per_epoch:
-            run.save()
-    return seen / (time.perf_counter() - begun) if seen else 0.0
+    return seen / (time.perf_counter() - begun)
 
 
 def show(run: Run, rate: float) -> None:
-    """Bring the bar up to date: epoch, loss terms so far, images per second, the last score on validation."""
+    """Bring the bar up to date."""
     scores = run.history[-1].get("validation") if run.history else None
-    terms = " ".join(f"{name} {value:.4g}" for name, value in run.meter.means().items())
+    terms = " ".join(f"{name} {value:.4g}" for name, value in run.meter.means(run.process).items())
     last = f" validation {100 * scores['mean_class_accuracy']:.1f} %" if scores else ""
     run.bar.set_description(f"epoch {run.epoch + 1}", refresh=False)
     run.bar.set_postfix_str(f"{terms} {rate:.0f} images/s{last}", refresh=False)
@@ -162,13 +142,7 @@ def show(run: Run, rate: float) -> None:
 
 
 def train_step(run: Run, batch: Batch, whole: int) -> None:
-    """One step. Nothing here waits for the device.
-
-    Args:
-        run: The run.
-        batch: This process's share.
-        whole: Samples in the whole batch, over all processes.
-    """
+    """One step on this process's share of a batch of ``whole`` samples. Nothing here waits for the device."""
     config = run.config
     rate = config.lr * config.schedule(run.total_steps, run.steps_per_epoch, config.epochs)
     for group in run.optimizer.param_groups:
@@ -188,7 +162,7 @@ def finish_epoch(run: Run, rate: float) -> None:
     """Evaluate, note, keep the best, write. A kill between two writes costs time, never a different result."""
     group = run.optimizer.param_groups[0]
     entry: dict[str, Any] = {"epoch": run.epoch, "lr": float(group["lr"]) / group["factor"]}
-    entry["terms"] = run.meter.total(run.process)
+    entry["terms"] = run.meter.means(run.process)
     if run.task.validation is not None and len(run.task.validation.labels):
         scores = evaluate(run.task, run.config, run.task.validation, run.process)
         entry["validation"] = scores
@@ -206,18 +180,10 @@ def evaluate(
 ) -> dict[str, float]:
     """Count what the task's network gets right; modes and weights stay as they are.
 
-    Args:
-        task: Gives network, prediction and preparation.
-        config: Gives precision.
-        data: What to evaluate on; processes share it.
-        process: This process; by default the only one.
-        batch: Samples at a time.
-
     Returns:
-        ``accuracy``, ``mean_class_accuracy`` and ``loss``, the mean cross-entropy.
+        ``accuracy``, ``mean_class_accuracy`` and ``loss``, the mean cross-entropy, over all processes.
 
     Raises:
-        ConfigError: If the network is to be compiled and torch cannot.
         RangeError: If a label is no class.
         ShapeError: If the network has not one output a class.
     """
@@ -245,27 +211,8 @@ def evaluate(
 
 
 @contextlib.contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; every module's own mode is restored, also when the body raises."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-
-
-@contextlib.contextmanager
 def explained(compiled: bool) -> Iterator[None]:
-    """Inside, a failure of torch's compiler is a config's error: one line in place of the compiler's two hundred.
-
-    Args:
-        compiled: Whether anything is compiled inside; else the compiler is not even imported.
-
-    Raises:
-        ConfigError: If torch cannot compile what is called inside.
-    """
+    """Inside, where anything is compiled, a failure of the compiler is one line in place of its two hundred."""
     if not compiled:
         yield
         return
@@ -273,12 +220,11 @@ def explained(compiled: bool) -> Iterator[None]:
 
     try:
         yield
-    except TorchDynamoException as error:
-        # The message's first paragraph has the reason; the rest speaks to torch's developers.
+    except TorchDynamoException as error:  # its first paragraph has the reason
         reason = " ".join(str(error).split("\n\n")[0].split())
         raise ConfigError(
-            f"compile: torch could not compile the network ({reason}). On a CPU it needs a C++ compiler (g++ or "
-            "clang++), on a GPU Triton as well. Install what is missing, or set compile=false."
+            f"compile: torch could not compile the network ({reason}). It needs a C++ compiler, on a GPU Triton as "
+            "well. Install what is missing, or set compile=false."
         ) from None
 
 
@@ -295,20 +241,14 @@ class Stepper(nn.Module):
 
 
 class Run:
-    """All that changes while a run runs; `state` and `restore` are what a checkpoint holds.
-
-    Args:
-        task: What is trained.
-        config: How.
-        process: This process.
-        out: The run's folder, if any.
-    """
+    """All that changes while a run runs; `state` and `restore` are what a checkpoint holds."""
 
     def __init__(self, task: Task, config: TrainConfig, process: Process, out: Path | None = None) -> None:
-        self.task, self.config, self.process, self.device = task, config, process, process.device
-        self.out, self.save_every = out, 0
+        self.task, self.config, self.process, self.device, self.out = task, config, process, process.device, out
         check_classes("labels", task.train.labels, task.num_classes)
-        self.steps_per_epoch = _steps_per_epoch(task, config, process)
+        check_range("training samples", len(task.train.labels), process.world)
+        check_range("config.batch", config.batch, process.world)  # no process without a sample
+        self.steps_per_epoch = sum(len(index) >= process.world for index in batch_order(task, config, 0))
         seed_everything(mix(config.seed, process.rank))
         self.network = _place_network(task.network, config, process)
         self.optimizer = make_optimizer(self.network, config)
@@ -336,24 +276,18 @@ class Run:
 
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on."""
-        own = {"random": checkpoint.random_state(self.device), "meter": self.meter.state()}
         return {
             "digest": self.config.digest(),
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "epoch": self.epoch,
-            "step": self.step,
             "best": {"epoch": self.best_epoch, "value": self.best_value},
             "history": copy.deepcopy(self.history),
-            "processes": gather(own, self.process),
+            "processes": gather(checkpoint.random_state(self.device), self.process),
         }
 
     def restore(self) -> None:
-        """Go on from the folder's ``last.pt``, where there is one.
-
-        Raises:
-            CheckpointError: If it is damaged, another config's, or of another number of processes.
-        """
+        """Go on from the folder's ``last.pt``, where there is one; it must be whole, and this run's."""
         path = None if self.out is None else self.out / "last.pt"
         if path is None or not path.exists():
             return
@@ -366,22 +300,14 @@ class Run:
         with checkpoint.fitting(path):
             self.network.load_state_dict(state["network"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.epoch, self.step = state["epoch"], state["step"]
+            self.epoch, self.history = state["epoch"], state["history"]
             self.best_epoch, self.best_value = state["best"]["epoch"], state["best"]["value"]
-            self.history = list(state["history"])
-            own = state["processes"][self.process.rank]
-            self.meter.restore(own["meter"], self.device)
-            checkpoint.restore_random_state(own["random"], self.device)
+            checkpoint.restore_random_state(state["processes"][self.process.rank], self.device)
 
     def save(self) -> None:
-        """Write ``last.pt``.
-
-        Raises:
-            NonFiniteError: If a loss term or a weight is not finite; nothing is written then.
-        """
+        """Write ``last.pt``, unless a weight is not finite."""
         if self.out is None:
             return
-        self.meter.check(self.process, self.epoch)
         self.check_weights()
         state = self.state()  # every process has a part in it
         if self.process.is_main:
@@ -395,32 +321,26 @@ class Run:
         state = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
         if self.out is None:
             self.best_network = state
-        else:
-            content = {"digest": self.config.digest(), "network": state, "epoch": self.epoch, "validation": scores}
-            checkpoint.save(self.out / "best.pt", content)
+            return
+        content = {"digest": self.config.digest(), "network": state, "epoch": self.epoch, "validation": scores}
+        checkpoint.save(self.out / "best.pt", content)
 
     def check_weights(self) -> None:
         """Raise where a weight is not finite: a gradient can be so while its loss is not."""
         norms = torch.stack([p.detach().norm() for p in self.network.parameters()])
-        finite = all_reduce(norms.isfinite().all().long(), self.process, "min")
-        if not bool(finite):
+        if not all_reduce(norms.isfinite().all().long(), self.process, "min"):
             raise NonFiniteError(
-                f"weights: not finite (NaN or infinite) by epoch {self.epoch}, step {self.step} (both from 0), though "
-                "the loss terms were: a gradient was not. Lower lr, or look for a root or a norm of zero."
+                f"weights: not finite (NaN or infinite) after {self.total_steps} steps, though the loss terms were: a "
+                "gradient was not. Lower lr, or look for a root or a norm of zero."
             )
 
     def load_final(self) -> None:
-        """Put the final weights into the network.
-
-        Raises:
-            CheckpointError: If ``best.pt`` is damaged, or not this run's best epoch.
-        """
+        """Put the final weights into the network; ``best.pt`` must be whole, and of this run's best epoch."""
         if self.config.final == "last" or self.best_epoch < 0:
             return
         if self.out is None:
             self.network.load_state_dict(gather(self.best_network, self.process)[0])
             return
-        barrier(self.process)  # until best.pt is written
         path = self.out / "best.pt"
         state = checkpoint.load(path, self.config.digest())
         if state["epoch"] != self.best_epoch:
@@ -444,9 +364,6 @@ def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optim
     """The config's optimiser over the parameters that want a gradient, a group for each factor of the rate.
 
     Freezes what the config's groups freeze: parameters without gradient, modules in evaluation mode.
-
-    Raises:
-        ChoiceError: If a group names no module or parameter.
     """
     names = [name for name, _ in network.named_parameters()]
     for prefix in config.groups:
@@ -475,18 +392,6 @@ def _factor(name: str, groups: Mapping[str, float]) -> float:
     """The factor of a parameter's or a module's rate: that of the longest prefix."""
     fitting = [prefix for prefix in groups if f"{name}.".startswith(f"{prefix}.")]
     return groups[max(fitting, key=len)] if fitting else 1.0
-
-
-def _open(out: Path, config: TrainConfig, resume: bool, process: Process) -> None:
-    in_main(process, lambda: checkpoint.open_folder(out, config, resume))
-    if not out.is_dir():
-        raise DataNotFoundError(f"{out}: expected a folder that all processes see, found none here.")
-
-
-def _steps_per_epoch(task: Task, config: TrainConfig, process: Process) -> int:
-    check_range("training samples", len(task.train.labels), process.world)
-    check_range("config.batch", config.batch, process.world)
-    return sum(len(index) >= process.world for index in batch_order(task, config, 0))  # no process without a sample
 
 
 def _place_network(network: nn.Module, config: TrainConfig, process: Process) -> nn.Module:

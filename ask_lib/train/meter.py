@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 
@@ -15,11 +14,7 @@ NEVER = 2**62
 
 
 class Meter:
-    """Loss terms of an epoch, added up on the device, and the first step at which one was not finite.
-
-    Args:
-        weights: Of the terms, 1 where not named.
-    """
+    """Loss terms of an epoch, added up on the device, and the first step at which one was not finite."""
 
     def __init__(self, weights: Mapping[str, float]) -> None:
         self.weights = weights
@@ -28,12 +23,7 @@ class Meter:
         self.count = 0
 
     def add(self, terms: Mapping[str, torch.Tensor], samples: int, step: int) -> torch.Tensor:
-        """Take in one step's terms; returns their weighted sum.
-
-        Raises:
-            ShapeError: If a term is no scalar.
-            ChoiceError: If a weight names no term, or the names change between steps.
-        """
+        """Take in one step's terms (scalars, always the same names); returns their weighted sum."""
         if not self.names:
             self._start(terms)
         for name in terms:
@@ -58,13 +48,7 @@ class Meter:
         self.first_bad = torch.full((len(terms),), NEVER, dtype=torch.long, device=device)
 
     def check(self, process: Process, epoch: int) -> None:
-        """Wait for the device and stop where a term was not finite, in every process.
-
-        Raises:
-            NonFiniteError: Naming the terms, the epoch and the step.
-        """
-        if not self.names:  # at an epoch's end, in every process; there is nothing on the device yet
-            return
+        """Wait for the device; where a term was not finite, raise NonFiniteError in every process."""
         steps: list[int] = all_reduce(self.first_bad, process, "min").tolist()
         first = min(steps, default=NEVER)
         if first < NEVER:
@@ -74,24 +58,8 @@ class Meter:
                 "Lower lr, or look for a logarithm or a division of zero in that term."
             )
 
-    def means(self) -> dict[str, float]:
-        """This process's means so far."""
-        return _by_name(self.names, self.sums, self.count)
-
-    def total(self, process: Process) -> dict[str, float]:
-        """The means over all processes."""
-        count = all_reduce(torch.tensor(self.count, device=self.sums.device), process)
-        return _by_name(self.names, all_reduce(self.sums, process), int(count))
-
-    def state(self) -> dict[str, Any]:
-        """Plain containers and tensors."""
-        return {"names": self.names, "sums": self.sums.cpu(), "bad": self.first_bad.cpu(), "count": self.count}
-
-    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
-        """Go on from `state`."""
-        self.names, self.count = list(state["names"]), int(state["count"])
-        self.sums, self.first_bad = state["sums"].to(device), state["bad"].to(device)
-
-
-def _by_name(names: list[str], sums: torch.Tensor, count: int) -> dict[str, float]:
-    return {name: value / max(1, count) for name, value in zip(names, sums.tolist(), strict=True)}
+    def means(self, process: Process) -> dict[str, float]:
+        """The terms' means so far, over all processes."""
+        count = int(all_reduce(torch.tensor(self.count, device=self.sums.device), process))
+        sums = all_reduce(self.sums, process).tolist()
+        return {name: value / count for name, value in zip(self.names, sums, strict=True)}

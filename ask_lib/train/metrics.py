@@ -17,11 +17,7 @@ def confusion_matrix(predicted: torch.Tensor, labels: torch.Tensor, num_classes:
         num_classes: Number of classes.
 
     Returns:
-        ``(num_classes, num_classes)`` long, on the inputs' device.
-
-    Raises:
-        RangeError: If a class is outside. The check waits for the device: call this once, on all of a set's pictures.
-        ShapeError: If the two are no vectors of one length, or hold no whole numbers.
+        ``(num_classes, num_classes)`` long. The check of the range waits for the device: call this once for a set.
     """
     check_shape("predicted", predicted, "N", "Take the arg max of the logits first.")
     check_shape("labels", labels, (len(predicted),))
@@ -32,12 +28,7 @@ def confusion_matrix(predicted: torch.Tensor, labels: torch.Tensor, num_classes:
 
 
 def check_classes(name: str, classes: torch.Tensor, num_classes: int) -> None:
-    """Raise unless all are classes.
-
-    Raises:
-        RangeError: If one is negative (cross-entropy would ignore -100 without a word), or too large.
-        ShapeError: If these are no whole numbers.
-    """
+    """Raise unless all are whole numbers in [0, num_classes): cross-entropy would ignore -100 without a word."""
     if classes.dtype.is_floating_point or classes.dtype.is_complex or classes.dtype == torch.bool:
         raise ShapeError(f"{name}: expected whole numbers, got {classes.dtype}. Convert them with .long().")
     if not classes.numel():

@@ -1,11 +1,12 @@
 """Whole runs: build, train, evaluate once on the test data, write down what the numbers stand on; one run, or a table.
 
 A table is rows times seeds. A finished (row, seed) is kept while its config is the same; what is missing is trained.
-The file is written after each one, so a killed table goes on where it stopped, in the middle of a run too.
+The file is written after each one, so a killed table goes on where it stopped.
 """
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -18,16 +19,12 @@ from ask_lib.results import new_result, read_result, summarise, write_result
 from ask_lib.train.checkpoint import hold, hold_folder
 from ask_lib.train.config import TrainConfig
 from ask_lib.train.distributed import Process, in_main
-from ask_lib.train.loop import Outcome, Task, evaluate, fit
+from ask_lib.train.loop import Task, evaluate, fit
 from ask_lib.train.tasks import Row, Table, find_experiment, find_table
 
 
 def build(config: TrainConfig) -> Task:
-    """The config's task, its network initialised from the config's seed (the same in every process).
-
-    Raises:
-        ConfigError: If the data at hand are of another version than the config's.
-    """
+    """The config's task, its network initialised from the config's seed (the same in every process)."""
     seed_everything(config.seed)
     task = find_experiment(config.experiment).build(config)
     if config.data and config.data != task.data_version:
@@ -48,18 +45,15 @@ def run(
 
     Args:
         config: An experiment's config.
-        task: What `build` made of it, for a caller who wants the trained network; by default it is made here.
+        task: What `build` made of it, for a caller who wants the trained network.
         out: The run's folder; none writes nothing.
         process: This process, from `init`.
         command: For the record.
-        how: Further arguments of `fit`. A finished run that is resumed is evaluated again, not trained again.
+        how: ``resume`` and ``progress`` of `fit`. A finished run that is resumed is evaluated again, not trained.
 
     Returns:
         The content of ``result.json``, as of `ask_lib.results`: the numbers are its ``values``; ``seconds`` are those
         of this start.
-
-    Raises:
-        CheckpointError: If ``out`` holds another run, or another process trains there.
     """
     process = process or Process(pick_device())
     with hold_folder(out, process):
@@ -76,22 +70,17 @@ def run(
             seeds=[config.seed],
             values=_numbers(task, config, process),
             seconds=time.perf_counter() - begun,
-            details=_details(task, config, outcome, process),
+            details={
+                "digest": config.digest(),
+                "processes": process.world,
+                "parameters": sum(p.numel() for p in task.network.parameters()),
+                "best_epoch": outcome.best_epoch,
+                "images_per_second": statistics.median_high(e["images_per_second"] for e in outcome.history),
+            },
         )
         if out is not None and process.is_main:
             write_result(out, result)
     return result
-
-
-def _details(task: Task, config: TrainConfig, outcome: Outcome, process: Process) -> dict[str, Any]:
-    rates = sorted(entry["images_per_second"] for entry in outcome.history)
-    return {
-        "digest": config.digest(),
-        "processes": process.world,
-        "parameters": sum(p.numel() for p in task.network.parameters()),
-        "best_epoch": outcome.best_epoch,
-        "images_per_second": rates[len(rates) // 2] if rates else 0.0,
-    }
 
 
 def _numbers(task: Task, config: TrainConfig, process: Process) -> dict[str, float]:
@@ -123,21 +112,17 @@ def run_table(
 
     Args:
         name: The table's name.
-        results: The folder of the recorded tables.
+        results: The folder of the recorded tables; give a trial its own.
         runs: The folder of the single runs, with their checkpoints.
-        changes: ``key=value`` for every row, e.g. ``epochs=1`` for a trial; give a trial its own ``results``.
+        changes: ``key=value`` for every row, e.g. ``epochs=1``.
         seeds: In place of the table's.
         process: This process, from `init`.
         command: For the record.
-        how: ``progress`` and ``save_every`` of `fit`.
+        how: ``progress`` of `fit`.
 
     Returns:
         The content of the file, as of `ask_lib.results`; a row has ``settings``, ``runs`` (seed to the run's
         ``numbers`` and what they stand on) and their ``summary``.
-
-    Raises:
-        CheckpointError: If another process fills this file.
-        ResultError: If the file is no recorded table; it is left as it is.
     """
     process = process or Process(pick_device())
     table, path = find_table(name), results / f"{name}.json"
@@ -147,7 +132,7 @@ def run_table(
         for seed in (table.seeds if seeds is None else seeds)
     }
     with hold(results / f".{name}.lock", path, process):
-        rows = in_main(process, lambda: _read_rows(path))
+        rows = in_main(process, lambda: _read_rows(path, table))
         for (label, seed), config in wanted.items():
             row = rows.get(label)
             if row and row["runs"].get(str(seed), {}).get("digest") == config.digest():
@@ -158,7 +143,6 @@ def run_table(
             _add(rows, label, config, result)
             if process.is_main:
                 write_result(results, _content(name, table, rows, process, command))
-        rows = {label: rows[label] for label in table.rows if label in rows}  # those that the table no longer has go
         content = _content(name, table, rows, process, command)
         if process.is_main:
             write_result(results, content)
@@ -173,12 +157,8 @@ def _finished(folder: Path, config: TrainConfig) -> dict[str, Any] | None:
     return content if content["details"].get("digest") == config.digest() else None
 
 
-def _read_rows(path: Path) -> dict[str, Any]:
-    """The rows of a table's file, or none yet.
-
-    Raises:
-        ResultError: If it is damaged, or no table's.
-    """
+def _read_rows(path: Path, table: Table) -> dict[str, Any]:
+    """The rows of a table's file that the table still has, or none yet."""
     if not path.exists() and not path.is_symlink():
         return {}
     rows: dict[str, Any] = read_result(path)["rows"]
@@ -187,7 +167,7 @@ def _read_rows(path: Path) -> dict[str, Any]:
         entries = runs.items() if isinstance(runs, dict) else [("", None)]
         if not all(seed.isdecimal() and _is_run(entry) for seed, entry in entries):
             raise ResultError(f"{path}: row {label!r} holds no runs by seed. Move the file away to start anew.")
-    return rows
+    return {label: row for label, row in rows.items() if label in table.rows}
 
 
 def _is_run(entry: Any) -> bool:
@@ -217,7 +197,7 @@ def _content(name: str, table: Table, rows: Mapping[str, Any], process: Process,
         environment=environment_report(process.device),
         data={key: version for run in runs for key, version in run["data"].items()},
         seeds=sorted({int(seed) for row in rows.values() for seed in row["runs"]}),
-        complete=set(rows) >= set(table.rows),
+        complete=set(rows) == set(table.rows),
         seconds=sum(run["seconds"] for run in runs),
-        rows={label: rows[label] for label in [*table.rows, *rows] if label in rows},
+        rows={label: rows[label] for label in table.rows if label in rows},
     )

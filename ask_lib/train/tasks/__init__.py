@@ -1,7 +1,6 @@
 """The experiments, one function each, and the tables of them. A method's are in ``tasks/METHOD.py``.
 
-A new experiment is a function under ``@experiment(Config(...))`` in such a file, and a line in `EXPERIMENTS`. What
-stands here is plain data: the command line's help reads it without loading torch.
+A new one is a function under ``@experiment(Config(...))`` there, and a line in `EXPERIMENTS`: help loads no torch.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ C = TypeVar("C", bound="TrainConfig")
 
 EXPERIMENTS: dict[str, tuple[str, str]] = {
     "toy": ("toy", "Coloured shapes made on the fly: trains in seconds, needs no data."),
-    "rooms_scene": ("rooms", "Scene classes of the synthetic rooms, one network on RGB or on depth."),
     "rooms_pretrain": ("rooms", "Scene classes of the rooms that no chapter looks at, for the networks that ship."),
 }
 """Name to the file that has the function, and what it is."""
@@ -27,12 +25,7 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
 
 @dataclass(frozen=True)
 class Row:
-    """A table's row: an experiment and what is changed in its config.
-
-    Attributes:
-        experiment: Its name.
-        changes: ``key=value`` each, as on the command line.
-    """
+    """A table's row: an experiment's name, and ``key=value`` each that is changed in its config."""
 
     experiment: str
     changes: tuple[str, ...] = ()
@@ -40,13 +33,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows by label, and the seeds that each is run with.
-
-    Attributes:
-        title: One line.
-        rows: By label.
-        seeds: Of the runs.
-    """
+    """A title of one line, rows by label, and the seeds that each is run with."""
 
     title: str
     rows: Mapping[str, Row]
@@ -67,12 +54,9 @@ TABLES: dict[str, Table] = {
 
 @dataclass(frozen=True)
 class Experiment:
-    """A name, its default settings, and the function that makes the task.
+    """A name, its default settings, and the function that makes the task of some settings.
 
-    Attributes:
-        name: On the command line.
-        config: The default settings.
-        build: From settings to a task; seed before you call it (`ask_lib.train.run.build` does).
+    Seed before you call ``build``; `ask_lib.train.run.build` does.
     """
 
     name: str
@@ -86,11 +70,7 @@ def experiment(config: C) -> Callable[[Callable[[C], Task]], Experiment]:
 
 
 def find_experiment(name: str) -> Experiment:
-    """The experiment of that name.
-
-    Raises:
-        ChoiceError: If there is none; the message offers the nearest one.
-    """
+    """The experiment of that name; ChoiceError offers the nearest one."""
     from ask_lib.checks import check_choice
 
     check_choice("experiment", name, EXPERIMENTS)
@@ -100,11 +80,7 @@ def find_experiment(name: str) -> Experiment:
 
 
 def find_table(name: str) -> Table:
-    """The table of that name.
-
-    Raises:
-        ChoiceError: If there is none; the message offers the nearest one.
-    """
+    """The table of that name; ChoiceError offers the nearest one."""
     from ask_lib.checks import check_choice
 
     check_choice("table", name, TABLES)
