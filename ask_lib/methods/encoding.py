@@ -170,10 +170,19 @@ def rmac(features: torch.Tensor, mask: torch.Tensor | None = None, *, levels: in
 Pooling = Callable[..., torch.Tensor]
 """``(features (B, C, H, W), mask (B, H, W) or None)`` to ``(B, D)``."""
 
-ORDERLESS: dict[str, Pooling] = {"avg": avg_pool, "max": max_pool, "avg_max": avg_max_pool, "crow": crow, "gem": gem}
+ORDERLESS: dict[str, Pooling] = {
+    "avg": avg_pool,
+    "max": max_pool,
+    "avg_max": avg_max_pool,
+    "crow": crow,
+    "gem": gem,
+}
 """Poolings that do not know where a cell lies: the cells may be permuted."""
 
-PLACED: dict[str, Pooling] = {"spoc": spoc, "rmac": rmac}
+PLACED: dict[str, Pooling] = {
+    "spoc": spoc,
+    "rmac": rmac,
+}
 """Poolings that do."""
 
 POOLINGS = ORDERLESS | PLACED
