@@ -1,15 +1,48 @@
 """What experiments share: parts that are kept, a digest of what they were made from, and one kind of command line.
 
-An experiment is a file with a function that records, and four lines that make it a command::
+An experiment is a file like this one, with a docstring, which ``--help`` prints, and one for each function::
+
+    from __future__ import annotations
+
+    import argparse
+    from functools import partial
+    from statistics import fmean
+    from typing import Any
+
+    import torch
+
+    from experiments.recording import KEPT, code_digest, kept, parser_of, run, save
+
+
+    def measure(seed: int) -> dict[str, Any]:
+        draws = torch.rand(1000, generator=torch.Generator().manual_seed(seed))
+        return {"mean": float(draws.mean())}
+
 
     def record(args: argparse.Namespace) -> None:
-        key = f"{code_digest('experiments.mine')}, torch {torch.__version__}"
-        parts = {str(seed): kept(KEPT / "mine", str(seed), f"{key}, seed {seed}", lambda: ...) for seed in args.seeds}
-        save(args.out, "mine", command=args.command, seeds=args.seeds, values=...)
+        made_from = f"{code_digest('experiments.mine')}, torch {torch.__version__}"
+        parts = {seed: kept(KEPT / "mine", f"{seed}", made_from, partial(measure, seed)) for seed in args.seeds}
+        save(
+            args.out,
+            "mine",
+            command=args.command,
+            title="The mean of random numbers",
+            protocol="1,000 numbers a seed",
+            seeds=args.seeds,
+            values={"mean": fmean(part["mean"] for part in parts.values())},
+            details={"parts": {str(seed): part for seed, part in parts.items()}},
+        )
+
+
+    def main(arguments: list[str] | None = None) -> int:
+        return run(parser_of("experiments.mine", __doc__, seeds=[0, 1, 2]), record, arguments)
+
 
     if __name__ == "__main__":
-        raise SystemExit(run(parser_of("experiments.mine", __doc__, seeds=[0, 1, 2]), record))
+        raise SystemExit(main())
 
+``made_from`` names all that a part depends on beside its own name: data, weights, options. `ask_lib.results.new_result`
+lists what else ``save`` takes. Options of its own are added to the parser: ``parser.add_argument("--device", ...)``.
 A run that is stopped goes on with the next part when the same command is given again.
 """
 
