@@ -58,8 +58,9 @@ from typing import TYPE_CHECKING, Any
 
 from ask_lib.command import exit_status
 from ask_lib.errors import ResultError
-from ask_lib.files import read_object, write_json
+from ask_lib.files import check_writable, read_object, write_json
 from ask_lib.results import new_result, shell_word, without_machine, write_result
+from ask_scenes.commands import SEED, Parser
 from tools.imports import ROOT, own_files
 
 if TYPE_CHECKING:
@@ -176,22 +177,12 @@ def parser_of(module: str, doc: str | None, seeds: Sequence[int] = ()) -> argpar
         doc: The module's docstring: what ``--help`` prints.
         seeds: The usual ones.
     """
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {module}",
-        description=doc,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    how = argparse.RawDescriptionHelpFormatter
+    parser = Parser(prog=f"python -m {module}", description=doc, formatter_class=how)
     if seeds:
-        parser.add_argument("--seeds", type=_seed, nargs="+", default=list(seeds), help=f"usually {list(seeds)}")
+        parser.add_argument("--seeds", type=SEED, nargs="+", default=list(seeds), help=f"usually {list(seeds)}")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of what is recorded; usually results/")
     return parser
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"a seed is a whole number from 0 to {2**32 - 1}, got {text!r}")
-    return int(text)
 
 
 def run(parser: argparse.ArgumentParser, body: Body, arguments: Sequence[str] | None = None) -> int:
@@ -210,7 +201,7 @@ def run(parser: argparse.ArgumentParser, body: Body, arguments: Sequence[str] | 
     args.command = command_of(parser.prog.removeprefix("python -m "), words)
 
     def begin() -> int | None:
-        args.out.mkdir(parents=True, exist_ok=True)  # now, not after hours
+        check_writable(args.out / "NAME.json")  # now, not after hours
         return body(args)
 
     return exit_status(begin)

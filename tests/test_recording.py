@@ -156,7 +156,7 @@ def test_the_template_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
 def test_a_wrong_seed_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], seed: str):
     with pytest.raises(SystemExit) as stopped:
         tried(["--out", str(tmp_path), f"--seeds={seed}"])
-    assert stopped.value.code == 2 and "a seed is a whole number from 0 to 4294967295" in capsys.readouterr().err
+    assert stopped.value.code == 2 and "expected a whole number from 0 to 4294967295" in capsys.readouterr().err
 
 
 def raises(error: BaseException) -> Any:
