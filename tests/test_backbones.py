@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from ask_lib.data.image_folder import read_images
-from ask_lib.data.transforms import batch
+from ask_lib.data import transforms
+from ask_lib.data.image_folder import PictureFolder, read_images
 from ask_lib.errors import ChoiceError, DownloadError, LayerNotFoundError, RangeError, WeightsError
 from ask_lib.models import backbones, weights
 from ask_lib.models.backbones import BACKBONES, BackboneSpec, backbone_names, load_backbone
@@ -457,12 +457,18 @@ def test_published_weights_are_fetched_through_our_downloader(hub: Path, monkeyp
 # ---- real weights, real pictures
 
 
+def ready(pictures: PictureFolder, backbone: backbones.Backbone) -> torch.Tensor:
+    """Their middle squares, as the network wants them."""
+    crops = [transforms.centre_crop(transforms.resize(picture.image, 224), 224) for picture in pictures]
+    return transforms.normalize(torch.stack(list(map(transforms.to_tensor, crops))), backbone.mean, backbone.std)
+
+
 @pytest.mark.realdata
 def test_imagenet_squeezenet_knows_a_daisy() -> None:
     backbone = load_backbone("squeezenet1_0", realdata("weights", "squeezenet1_0_imagenet.pt"))
     pictures = read_images(realdata("flowers17", "c11"), limit=10)  # oxeye daisies
     with FeatureTap(backbone.network, backbone.default_layers) as tap:
-        maps = tap(batch([p.image for p in pictures], 224, backbone.mean, backbone.std))
+        maps = tap(ready(pictures, backbone))
         named = [backbone.classes[i] for i in tap.logits.argmax(1).tolist()] if backbone.classes else []
     assert backbone.weights == "file squeezenet1_0_imagenet.pt (sha256 b0c3d38d)"
     assert named.count("daisy") >= 9
@@ -479,7 +485,7 @@ def test_places_squeezenet_knows_a_bedroom() -> None:
     )
     pictures = read_images(realdata("scene15", "data", "test", "Bedroom"), limit=10)
     with FeatureTap(backbone.network, backbone.default_layers) as tap:
-        tap(batch([p.image for p in pictures], 224, backbone.mean, backbone.std))
+        tap(ready(pictures, backbone))
         named = [backbone.classes[i] for i in tap.logits.argmax(1).tolist()] if backbone.classes else []
     assert backbone.num_classes == 365 and backbone.classes is not None and backbone.classes[0] == "airfield"
     assert sum(n in ("bedroom", "bedchamber", "hotel_room", "dorm_room", "childs_room") for n in named) >= 6

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
-from scipy.special import softmax
 from torch import nn
 
 from ask_lib.errors import AskError, LayerNotFoundError, RangeError, ShapeError
@@ -106,8 +106,6 @@ def test_codebooks_are_fitted_on_all_or_on_the_kept_descriptors():
         descriptors = oracles.kept_descriptors(image, cells)
         words, mixture = VLAD(2, seed=3), FisherVector(2, seed=3)
         coded = [Coded(each, "high", mask).fit(given)(given)[0] for each in (words, mixture)]
-        assert words.centroids is not None and mixture.weights is not None
-        assert mixture.means is not None and mixture.variances is not None
         gradients = oracles.fisher(
             descriptors, mixture.weights.tolist(), mixture.means.tolist(), mixture.variances.tolist()
         )
@@ -324,11 +322,8 @@ def test_a_damaged_part_is_made_again(backbone: Backbone, tmp_path: Path, damage
     assert all(torch.equal(first[name], again[name]) for name in ROWS)
 
 
-FACTOR = 1.0
-
-
 def own_mask(features: torch.Tensor) -> torch.Tensor:
-    return mean_mask(features, FACTOR)
+    return mean_mask(features, 0.5)
 
 
 class Own:
@@ -337,7 +332,7 @@ class Own:
     layers = ("high",)
 
     def __call__(self, maps: Maps) -> torch.Tensor:
-        return maps["high"].mean(dim=(2, 3)) * FACTOR
+        return maps["high"].mean(dim=(2, 3))
 
     def weights(self, maps: Maps) -> torch.Tensor:
         return maps["high"].sum(dim=1)
@@ -346,13 +341,8 @@ class Own:
         return self({"high": features})
 
 
-def by_others(features: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """A function of another library is a name, one of torch's written in C too."""
-    return torch.from_numpy(softmax(torch.Tensor.flatten(features, 2).mean(dim=2).numpy()))
-
-
-def fitted(seed: int) -> dict[str, Representation]:
-    return {"code": Coded(VLAD(2), "high").fit(maps(20, seed))}
+def fitted(seed: int) -> Representation:
+    return Coded(VLAD(2), "high").fit(maps(20, seed))
 
 
 @pytest.mark.parametrize(
@@ -381,57 +371,48 @@ def test_whatever_a_part_depends_on_makes_it_anew(backbone, tmp_path, change):  
     assert backbone.network.passes == [2]
 
 
-def test_weights_fits_and_what_a_function_names_make_parts_anew(
+def test_weights_fits_and_changed_code_make_parts_anew(
     backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def passes(rows: dict[str, Representation]) -> int:
+    def passes(row: Representation) -> int:
         backbone.network.passes.clear()
-        quiet(backbone, pictures(2), rows, cache=tmp_path)
+        quiet(backbone, pictures(2), {"row": row}, cache=tmp_path / "parts")
         return len(backbone.network.passes)
 
-    rows: dict[str, Representation] = {"row": Pooled(gem, "high", own_mask)}
-    assert (passes(rows), passes(rows)) == (1, 0)
-    own: dict[str, Representation] = {"row": Own()}
-    assert (passes(own), passes(own)) == (1, 0)
-    monkeypatch.setattr(sys.modules[__name__], "FACTOR", 0.5)
-    assert (passes(rows), passes(rows)) == (1, 0)
-    assert (passes(own), passes(own)) == (1, 0)
-    theirs: dict[str, Representation] = {
-        "row": Pooled(lambda f, mask: torch.from_numpy(softmax(f.mean(dim=(2, 3)).numpy())), "high")
-    }
-    assert (passes(theirs), passes(theirs)) == (1, 0)
-    factor = 2.0
-    closed: dict[str, Representation] = {"row": Pooled(gem, "high", lambda maps: mean_mask(maps, factor))}
-    assert (passes(closed), passes(closed)) == (1, 0)
-    factor = 3.0
-    assert (passes(closed), passes(closed)) == (1, 0)
+    assert (passes(Pooled(gem, "high", own_mask)), passes(Pooled(gem, "".join(["hi", "gh"]), own_mask))) == (1, 0)
+    assert (passes(Own()), passes(Own())) == (1, 0)
+    assert (passes(Pooled(Own().pooled, "high")), passes(Pooled(Own().pooled, "high"))) == (1, 0)
+    assert (passes(Pooled(torch.nan_to_num, "logits")), passes(Pooled(torch.nan_to_num, "logits"))) == (1, 0)
     assert (passes(fitted(0)), passes(fitted(0)), passes(fitted(1))) == (1, 0, 1)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mine.py").write_text("def pool(features, mask): return features.mean((2, 3))\n")
+    import mine  # type: ignore[import-not-found]
+
+    assert (passes(Pooled(mine.pool, "high")), passes(Pooled(mine.pool, "high"))) == (1, 0)
+    (tmp_path / "mine.py").write_text("def pool(features, mask): return features.amax((2, 3))\n")
+    assert passes(Pooled(mine.pool, "high")) == 1
+    monkeypatch.delitem(sys.modules, "mine")
     with torch.no_grad():
         backbone.network.fc.bias += 1e-3
-    assert (passes(rows), passes(rows)) == (1, 0)
+    assert (passes(Own()), passes(Own())) == (1, 0)
 
 
-def test_what_cannot_be_told_apart_is_not_kept(backbone: Backbone, tmp_path: Path):
-    space: dict[str, object] = {}
-    exec("def pool(features, mask=None): return features.mean(dim=(2, 3))", space)
-    with pytest.raises(AskError, match=r"no source of pool.*cache nothing"):
-        quiet(backbone, pictures(1), {"a": Pooled(space["pool"], "high")}, cache=tmp_path)  # type: ignore[arg-type]
+def test_what_cannot_be_told_apart_is_not_kept(backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def inner(features: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        return features.mean(dim=(2, 3))
 
-    class Bare:
-        __slots__ = ("layers",)
+    def of_a_notebook(features: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        return features.mean(dim=(2, 3))
 
-        def __init__(self) -> None:
-            self.layers = ("high",)
-
-        def __call__(self, maps: Maps) -> torch.Tensor:
-            return maps["high"].mean(dim=(2, 3))
-
-        def weights(self, maps: Maps) -> torch.Tensor:
-            return maps["high"].sum(dim=1)
-
-    assert quiet(backbone, pictures(1), {"a": Bare()})["a"].shape == (1, 8)
-    with pytest.raises(AskError, match="expected numbers, tensors and functions"):
-        quiet(backbone, pictures(1), {"a": Bare()}, cache=tmp_path)
+    of_a_notebook.__module__, of_a_notebook.__qualname__ = "__main__", "of_a_notebook"
+    main = ModuleType("__main__")
+    vars(main)["of_a_notebook"] = of_a_notebook
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    for pool in (inner, lambda features, mask: inner(features, mask), of_a_notebook):
+        row = {"a": Pooled(pool, "high")}
+        assert quiet(backbone, pictures(1), row)["a"].shape == (1, 8)
+        with pytest.raises(AskError, match=r"stand in a file(.|\n)*cache nothing"):
+            quiet(backbone, pictures(1), row, cache=tmp_path)
 
 
 def test_another_process_finds_the_same_parts(backbone: Backbone, tmp_path: Path):

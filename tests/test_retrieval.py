@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from ask_lib.errors import ChoiceError, RangeError, ShapeError
+from ask_lib.errors import RangeError, ShapeError
 from ask_lib.evaluate import retrieval
 from ask_lib.evaluate.retrieval import average_precision, hits, rank
 from tests import oracles
@@ -56,7 +56,7 @@ def test_average_precision_equals_the_loop(row: list[bool], k: int, missed: int)
     hit, possible = torch.tensor([row]), sum(row) + missed
     assert average_precision(hit, k).item() == pytest.approx(oracles.average_precision(row, k))
     relevant = torch.tensor([possible])
-    got = average_precision(hit, k, relevant=relevant, divisor="possible").item()
+    got = average_precision(hit, k, relevant=relevant).item()
     assert got == pytest.approx(oracles.average_precision(row, k, possible))
 
 
@@ -66,7 +66,7 @@ def test_average_precision_by_hand():
     torch.testing.assert_close(average_precision(hit, 5), torch.tensor(expected, dtype=torch.float64))
     assert average_precision(hit, 1).tolist() == [1.0, 0.0, 0.0, 1.0]
     relevant = torch.tensor([10, 10, 10, 10])
-    possible = average_precision(hit, 5, relevant=relevant, divisor="possible")
+    possible = average_precision(hit, 5, relevant=relevant)
     assert possible[0].item() == pytest.approx((1 + 2 / 3) / 5)
     assert bool((possible <= hit.double().mean(dim=1)).all())  # the docstring's argument
 
@@ -84,10 +84,6 @@ def test_errors_say_what_to_do():
         rank(q, vectors(3, 4))
     with pytest.raises(RangeError, match="isfinite"):
         rank(torch.full((2, 2), torch.nan), torch.ones(2, 2))
-    with pytest.raises(ChoiceError, match="found"):
-        average_precision(hit_of("1"), 1, divisor="fund")
-    with pytest.raises(RangeError, match="relevant"):
-        average_precision(hit_of("1"), 1, divisor="possible")
     with pytest.raises(RangeError):
         rank(q, top=0)
     with pytest.raises(ShapeError):

@@ -12,6 +12,7 @@ from ask_lib.errors import ConfigError, RangeError, ShapeError
 from ask_lib.train import data, metrics
 from ask_lib.train.data import LoaderData, Subset, TensorData, balanced_order, epoch_order, split, stratified_split
 from ask_lib.train.distributed import Process, shard
+from tests.conftest import ROOT
 
 CPU = torch.device("cpu")
 
@@ -156,7 +157,9 @@ print([len(batch.labels) for batch in data.batches([torch.arange(4)], torch.devi
 def test_a_script_without_a_main_guard_gets_one_clear_error(tmp_path):
     # Two starts of torch, hence slow: the child reads the script again, as it would on macOS.
     (tmp_path / "script.py").write_text(SCRIPT)
-    done = subprocess.run([sys.executable, str(tmp_path / "script.py")], capture_output=True, text=True)
+    home = {**os.environ, "PYTHONPATH": str(ROOT)}  # the script imports this file
+    words = [sys.executable, str(tmp_path / "script.py")]
+    done = subprocess.run(words, capture_output=True, text=True, env=home)
     assert done.returncode == 1 and done.stderr.count("Traceback") == 1, done.stderr
     assert 'under `if __name__ == "__main__":`' in done.stderr.splitlines()[-1]
 

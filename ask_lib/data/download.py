@@ -13,8 +13,7 @@ from ask_lib.files import sha256 as file_sha256
 def download(url: str, path: str | Path, sha256: str | None = None, progress: bool = True) -> Path:
     """Fetch a file once, and give its path; an existing one is kept (and verified, if there is a hash).
 
-    The file appears whole or not at all, and several callers at once do no harm. A file of gigabytes is better fetched
-    by `curl_line`, which goes on where it broke.
+    The file appears whole or not at all, and several callers at once do no harm.
 
     Args:
         url: http or https. Proxies are taken from the environment (``HTTPS_PROXY``).

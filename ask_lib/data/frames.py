@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -39,6 +40,8 @@ class Frames(torch.utils.data.Dataset[dict[str, torch.Tensor]], Generic[Chosen])
 
     rgb: torch.Tensor
     label: torch.Tensor
+    _usual: Chosen  # what is taken for no options
+    _drawing_of: Callable[..., Drawing[Any]]
 
     def __init__(
         self,
@@ -52,15 +55,9 @@ class Frames(torch.utils.data.Dataset[dict[str, torch.Tensor]], Generic[Chosen])
         device: str = "cpu",
         progress: bool = True,
     ) -> None:
-        self.split, self.seed, self.options = split, seed, options or self._usual()
-        drawing = self._drawing(device)
+        self.split, self.seed, self.options = split, seed, options or self._usual
+        drawing = self._drawing_of(split, seed, self.options, device)
         self._take(draw_split(drawing, count, root=root, processes=workers, progress=progress))
-
-    def _usual(self) -> Chosen:
-        raise NotImplementedError
-
-    def _drawing(self, device: str) -> Drawing[Any]:
-        raise NotImplementedError
 
     def _take(self, arrays: dict[str, torch.Tensor]) -> None:
         """Keep the joined arrays of all shards."""

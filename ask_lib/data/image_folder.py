@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 SMALLEST = 32  # pixels on each side
 BAR_FROM = 50  # files
+SHOWN = 8  # names of a kind in a report's text
 NAMES = {"L": "grey", "P": "palette", "1": "black and white"}
 TURNS = {2: "mirrored", 3: "rotated", 4: "mirrored", 5: "rotated and mirrored", 6: "rotated"}
 TURNS |= {7: "rotated and mirrored", 8: "rotated"}
@@ -80,25 +81,22 @@ class FolderReport:
         """Files that were not, each with its reason."""
         return tuple(f for f in self.files if f.reason)
 
-    def summary(self, most: int = 8) -> str:
-        """A few lines: how many were read; by name, those that were skipped or changed, ``most`` of each kind."""
+    def __str__(self) -> str:
+        """A few lines: how many were read; by name, some of those that were skipped or changed."""
         left = f", {self.left} not looked at (limit)" if self.left else ""
         counts = f"{_count(self.ok, 'picture')} read, {_count(self.skipped, 'file')} skipped{left}"
         lines = [f"{shown(self.folder)}: {counts}."]
-        lines += [f"  skipped {f.name}: {f.reason}" for f in self.skipped[:most]]
-        if len(self.skipped) > most:
-            lines.append(f"  skipped {len(self.skipped) - most} more: see report.skipped")
+        lines += [f"  skipped {f.name}: {f.reason}" for f in self.skipped[:SHOWN]]
+        if len(self.skipped) > SHOWN:
+            lines.append(f"  skipped {len(self.skipped) - SHOWN} more: see report.skipped")
         changed: dict[str, list[str]] = {}
         for file in self.ok:
             if file.notes:
                 changed.setdefault(", ".join(file.notes), []).append(file.name)
         for note, names in changed.items():
-            more = f" and {len(names) - most} more" if len(names) > most else ""
-            lines.append(f"  {note}: {', '.join(names[:most])}{more}")
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            lines.append(f"  {note}: {', '.join(names[:SHOWN])}{more}")
         return "\n".join(lines)
-
-    def __str__(self) -> str:
-        return self.summary()
 
 
 @dataclass(frozen=True)
@@ -140,14 +138,10 @@ class PictureFolder:
         return len(self.paths)
 
     def __iter__(self) -> Iterator[Picture]:
-        return (self[i] for i in range(len(self)))
+        return map(self.__getitem__, range(len(self)))
 
     def __getitem__(self, index: int) -> Picture:
-        """One picture.
-
-        Raises:
-            DataNotFoundError: If a file that was fine when the folder was scanned can't be read any more.
-        """
+        """One picture; a ``DataNotFoundError`` if its file has changed since, and can't be read any more."""
         name = shown(self.paths[index])
         try:
             image, notes = read_rgb(self.folder / self.paths[index])
@@ -193,7 +187,7 @@ def read_images(folder: str | Path, limit: int | None = None) -> PictureFolder:
     paths = sorted(looked, key=natural_key)
     report = FolderReport(root, tuple(looked[path] for path in paths), len(found) - len(looked))
     if not report.ok:
-        raise DataNotFoundError(f"No picture could be read. {report.summary(5)}\nGive a folder with JPEG or PNG files.")
+        raise DataNotFoundError(f"No picture could be read. {report}\nGive a folder with JPEG or PNG files.")
     return PictureFolder(root, tuple(path for path in paths if not looked[path].reason), report)
 
 

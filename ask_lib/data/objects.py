@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from ask_lib.data.frames import Frames
-from ask_scenes.drawing import Drawing
 from ask_scenes.objects import CLASSES, FAMILIES, FAMILY_OF, ObjectOptions
 from ask_scenes.objects.classes import CHOICES
 from ask_scenes.objects.split import drawing_of
@@ -29,11 +26,7 @@ class Objects(Frames[ObjectOptions]):
         labels: ``(N, count)`` int64, the classes of all the objects.
     """
 
-    def _usual(self) -> ObjectOptions:
-        return ObjectOptions()
-
-    def _drawing(self, device: str) -> Drawing[Any]:
-        return drawing_of(self.split, self.seed, self.options, device)
+    _usual, _drawing_of = ObjectOptions(), staticmethod(drawing_of)
 
     def _take(self, arrays: dict[str, torch.Tensor]) -> None:
         self.rgb, self.instance = arrays["rgb"], arrays["instance"]
@@ -48,10 +41,4 @@ class Objects(Frames[ObjectOptions]):
         return CHOICES[self.options.classes]
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        return {
-            "rgb": self.rgb[index],
-            "mask": self.mask[index],
-            "box": self.box[index],
-            "label": self.label[index],
-            "family": self.family[index],
-        }
+        return {name: getattr(self, name)[index] for name in ("rgb", "mask", "box", "label", "family")}

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
 from ask_lib.data.frames import Frames
-from ask_scenes.drawing import Drawing
-from ask_scenes.rooms import LABELS, RoomOptions
+from ask_scenes.rooms import RoomOptions
 from ask_scenes.rooms.split import drawing_of
 
 
@@ -31,11 +28,7 @@ class Rooms(Frames[RoomOptions]):
         normal: ``(N, 3, H, W)`` int8, in 127ths, only with ``options.exact``, else None.
     """
 
-    def _usual(self) -> RoomOptions:
-        return RoomOptions()
-
-    def _drawing(self, device: str) -> Drawing[Any]:
-        return drawing_of(self.split, self.seed, self.options, device)
+    _usual, _drawing_of = RoomOptions(), staticmethod(drawing_of)
 
     def _take(self, arrays: dict[str, torch.Tensor]) -> None:
         self.rgb, self.label = arrays["rgb"], arrays["label"]
@@ -50,18 +43,6 @@ class Rooms(Frames[RoomOptions]):
         """Sensor depth, ``(N, H, W)`` float32, metres, 0 = missing."""
         return self.depth_mm.float() / 1000
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of the labels."""
-        return LABELS
-
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        return {
-            "rgb": self.rgb[index],
-            "depth": self.depth_mm[index].float() / 1000,
-            "key_mask": self.key_mask[index],
-            "category": self.category[index],
-            "intrinsics": self.intrinsics[index],
-            "pose": self.pose[index],
-            "label": self.label[index],
-        }
+        held = ("rgb", "key_mask", "category", "intrinsics", "pose", "label")
+        return {name: getattr(self, name)[index] for name in held} | {"depth": self.depth_mm[index].float() / 1000}

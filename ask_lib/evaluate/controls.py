@@ -20,9 +20,6 @@ def centre_mask(mask: torch.Tensor) -> torch.Tensor:
     Returns:
         bool, ``(B, H, W)``. Distances are measured in sides of the grid, in whole numbers, so that no rounding decides:
         of cells equally near the first in reading order is taken.
-
-    Raises:
-        ShapeError: If ``mask`` is not three-dimensional.
     """
     check_shape("mask", mask, "BHW", _ADD_BATCH)
     height, width = mask.shape[1:]
@@ -43,9 +40,6 @@ def shuffled_mask(mask: torch.Tensor, seed: int = 0) -> torch.Tensor:
 
     Returns:
         bool, ``(B, H, W)``; with two images or more none keeps its own.
-
-    Raises:
-        ShapeError: If ``mask`` is not three-dimensional.
     """
     check_shape("mask", mask, "BHW", _ADD_BATCH)
     order = torch.randperm(len(mask), generator=torch.Generator().manual_seed(seed))

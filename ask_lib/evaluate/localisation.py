@@ -1,4 +1,4 @@
-"""Localisation: how well boxes and masks lie on the object."""
+"""Localisation: how well boxes and masks lie on the object. Shapes that do not fit raise a ``ShapeError``."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import torch
 
 from ask_lib.checks import check_shape
 
-_CORNERS = "Boxes are x0, y0, x1, y1, half open."
-
 
 def box_iou(boxes: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Overlap of each box with its target: intersection over union.
+    """Intersection over union of each box with its target.
 
     Args:
         boxes: ``(N, 4)``: x0, y0, x1, y1, half open; a box with x1 <= x0 or y1 <= y0 is empty.
@@ -18,11 +16,8 @@ def box_iou(boxes: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
     Returns:
         ``(N,)`` float64, between 0 and 1; 0 if either is empty.
-
-    Raises:
-        ShapeError: If the shapes do not fit.
     """
-    check_shape("boxes", boxes, ("N", 4), _CORNERS)
+    check_shape("boxes", boxes, ("N", 4), "Boxes are x0, y0, x1, y1, half open.")
     check_shape("targets", targets, (len(boxes), 4), "One target a box.")
     a, b = boxes.double(), targets.double()
     inner = _area(torch.cat([torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:])], dim=1))
@@ -31,7 +26,7 @@ def box_iou(boxes: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def mask_iou(masks: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Overlap of each mask with its target: intersection over union.
+    """Intersection over union of each mask with its target.
 
     Args:
         masks: bool, ``(N, H, W)``.
@@ -39,9 +34,6 @@ def mask_iou(masks: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
     Returns:
         ``(N,)`` float64, between 0 and 1; two empty masks agree: 1.
-
-    Raises:
-        ShapeError: If the shapes do not fit.
     """
     check_shape("masks", masks, "NHW")
     check_shape("targets", targets, tuple(masks.shape), "One target a mask, of the same size: see resize_mask.")

@@ -1,14 +1,14 @@
 """Retrieval: rank a gallery by cosine similarity, and score the ranking against class labels.
 
 The authors of SCDA report the mean average precision (mAP) of the first result and of the first five. See
-``average_precision`` for what that can mean.
+``average_precision`` for what that can mean. Shapes that do not fit raise a ``ShapeError``.
 """
 
 from __future__ import annotations
 
 import torch
 
-from ask_lib.checks import check_choice, check_range, check_shape
+from ask_lib.checks import check_range, check_shape
 from ask_lib.errors import RangeError
 from ask_lib.methods.descriptors import l2_normalize
 
@@ -31,7 +31,6 @@ def rank(queries: torch.Tensor, gallery: torch.Tensor | None = None, *, top: int
         int64, ``(Q, top)``: indices into the gallery.
 
     Raises:
-        ShapeError: If the shapes do not fit.
         RangeError: If a vector is not finite, or ``top`` is not positive.
     """
     if top is not None:
@@ -39,8 +38,8 @@ def rank(queries: torch.Tensor, gallery: torch.Tensor | None = None, *, top: int
     others = queries if gallery is None else gallery
     check_shape("queries", queries, "QD", _ROWS)
     check_shape("gallery", others, ("G", queries.shape[1]), "The vectors must be as long as the queries'.")
-    _check_finite("queries", queries)
-    _check_finite("gallery", others)
+    if not (torch.isfinite(queries).all() and torch.isfinite(others).all()):
+        raise RangeError("vectors: expected finite numbers, got NaN or infinity. Look for them with torch.isfinite.")
     wide = torch.promote_types(torch.promote_types(queries.dtype, others.dtype), torch.float32)
     unit, length = l2_normalize(others.to(wide)), max(0, len(others) - (gallery is None))
     ranked = [queries.new_empty((0, length), dtype=torch.long)[:, :top]]
@@ -64,9 +63,6 @@ def hits(ranking: torch.Tensor, query_labels: torch.Tensor, gallery_labels: torc
 
     Returns:
         bool, ``(Q, K)``, on the ranking's device.
-
-    Raises:
-        ShapeError: If the shapes do not fit.
     """
     check_shape("ranking", ranking, "QK")
     check_shape("query_labels", query_labels, (len(ranking),), "One label a query.")
@@ -74,45 +70,32 @@ def hits(ranking: torch.Tensor, query_labels: torch.Tensor, gallery_labels: torc
     return gallery_labels.to(ranking.device)[ranking] == query_labels.to(ranking.device)[:, None]
 
 
-def average_precision(
-    hit: torch.Tensor, k: int | None = None, *, relevant: torch.Tensor | None = None, divisor: str = "found"
-) -> torch.Tensor:
+def average_precision(hit: torch.Tensor, k: int | None = None, *, relevant: torch.Tensor | None = None) -> torch.Tensor:
     """Mean, over the right ones among the first ``k`` results, of the precision at each one's rank.
 
-    Open in the paper: what the sum is divided by. ``"found"``, the default: by the right ones among the first k.
-    ``"possible"``: by the right ones that k results could hold, min(k, ``relevant``). The paper's tables side with the
-    first: in every row mAP at 5 exceeds mAP at 1, while the second, where a class has five items or more, gives at
-    most the share of right ones among the five. At k = 1, and for the whole ranking, both are the same.
+    Open in the paper: what the sum is divided by. Here it is the right ones among the first k; with ``relevant`` the
+    right ones that k results could hold, min(k, ``relevant``). The paper's tables side with the first: in every row
+    mAP at 5 exceeds mAP at 1, while the second, where a class has five items or more, gives at most the share of right
+    ones among the five. At k = 1, and for the whole ranking, both are the same.
 
     Args:
         hit: bool, ``(Q, K)``, from ``hits``.
         k: How many results count; None: all.
-        relevant: int64, ``(Q,)``, right ones in the gallery; needed for ``"possible"``.
-        divisor: ``"found"`` or ``"possible"``.
+        relevant: int64, ``(Q,)``, right ones in the gallery.
 
     Returns:
         ``(Q,)`` float64; 0 where nothing is found.
 
     Raises:
-        ShapeError: If the shapes do not fit.
-        RangeError: If ``k`` is less than 1, or ``relevant`` is missing.
-        ChoiceError: If there is no such divisor.
+        RangeError: If ``k`` is less than 1.
     """
     check_shape("hit", hit, "QK")
-    check_choice("divisor", divisor, ["found", "possible"])
     if k is not None:
         check_range("k", k, 1)
     right = hit[:, :k].double()  # (Q, k)
     ranks = torch.arange(1, right.shape[1] + 1, device=hit.device)
     summed = (right * right.cumsum(dim=1) / ranks).sum(dim=1)  # (Q,)
-    if divisor == "found":
-        return summed / right.sum(dim=1).clamp(min=1)
     if relevant is None:
-        raise RangeError("relevant: expected the number of right ones in the gallery, got None. Or choose 'found'.")
+        return summed / right.sum(dim=1).clamp(min=1)
     check_shape("relevant", relevant, (len(hit),), "One number a query.")
     return summed / relevant.to(hit.device).clamp(min=1, max=k)
-
-
-def _check_finite(name: str, vectors: torch.Tensor) -> None:
-    if not torch.isfinite(vectors).all():
-        raise RangeError(f"{name}: expected finite numbers, got NaN or infinity. Look for them with torch.isfinite.")

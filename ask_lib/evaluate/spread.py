@@ -15,13 +15,7 @@ _AT_ONCE = 2**24  # drawn values that are held at once
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and where it would lie with other queries.
-
-    Attributes:
-        mean: Of the values.
-        low: Lower end of the interval.
-        high: Upper end.
-    """
+    """A mean, and the ends of the interval where it would lie with other queries."""
 
     mean: float
     low: float

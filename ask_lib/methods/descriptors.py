@@ -17,16 +17,10 @@ _ADD_BATCH = "Add a batch axis with features[None] if it is one image's map."
 
 
 def to_descriptors(features: torch.Tensor) -> torch.Tensor:
-    """The map's cells as a list of descriptors, row by row.
+    """The cells of a map ``(B, C, H, W)``, row by row: ``(B, H*W, C)``; cell (x, y) is entry ``y * W + x``.
 
     >>> to_descriptors(torch.zeros(2, 5, 3, 4)).shape
     torch.Size([2, 12, 5])
-
-    Args:
-        features: ``(B, C, H, W)``.
-
-    Returns:
-        ``(B, H*W, C)``; cell (x, y) is entry ``y * W + x``.
     """
     check_shape("features", features, "BCHW", _ADD_BATCH)
     return features.flatten(2).transpose(1, 2)  # (B, H*W, C)
@@ -78,11 +72,8 @@ def above_mean(maps: torch.Tensor, factor: float = 1.0) -> torch.Tensor:
     Source: the mask of SCDA and the focus area of PCL (both with factor 1).
 
     Args:
-        maps: ``(B, H, W)``.
+        maps: ``(B, H, W)``; so is the result, bool.
         factor: Multiple of the mean; the papers use 1.
-
-    Returns:
-        bool, ``(B, H, W)``.
     """
     check_shape("maps", maps, "BHW", "Sum or average the channels of a (B, C, H, W) map first.")
     if not maps.numel():
@@ -116,17 +107,10 @@ def avg_pool(features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.
 
 
 def max_pool(features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """Largest value of the descriptors, channel by channel.
+    """Largest value of the descriptors, of any sign, channel by channel; shapes and mask as of ``avg_pool``.
 
     >>> max_pool(torch.tensor([[[[1.0, 2.0, 6.0]]]]), torch.tensor([[[True, True, False]]]))
     tensor([[2.]])
-
-    Args:
-        features: ``(B, C, H, W)``, of any sign.
-        mask: bool, ``(B, H, W)``, True = kept; None keeps all. An empty mask gives a zero vector.
-
-    Returns:
-        ``(B, C)``.
     """
     check_map(features, mask)
     if mask is None:
@@ -138,11 +122,7 @@ def max_pool(features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.
 
 
 def check_map(features: torch.Tensor, mask: torch.Tensor | None = None) -> None:
-    """Raise unless ``features`` is a map ``(B, C, H, W)`` of at least one cell, and ``mask`` one of its grid.
-
-    Raises:
-        AskError: If the mask lies on another device.
-    """
+    """Raise unless ``features`` is a map ``(B, C, H, W)`` of at least one cell, and ``mask`` of its grid and device."""
     check_shape("features", features, "BCHW", _ADD_BATCH)
     batch, _, height, width = features.shape
     if not height * width:
@@ -168,10 +148,6 @@ def resize_mask(mask: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
     Returns:
         ``(B, *size)``, same type.
-
-    Raises:
-        ShapeError: If ``mask`` is not three-dimensional.
-        RangeError: If ``size`` is not positive.
     """
     check_shape("mask", mask, "BHW", "Add a batch axis with mask[None] if it is one mask.")
     for length in size:
@@ -209,15 +185,12 @@ class PCA:
     def __init__(self, dim: int, whiten: bool = False, *, center: bool = True) -> None:
         check_range("dim", dim, 1)
         self.dim, self.whiten, self.center = dim, whiten, center
-        self.mean: torch.Tensor | None = None
-        self.axes: torch.Tensor | None = None
-        self.spread: torch.Tensor | None = None
+        self.mean = self.axes = self.spread = torch.empty(0)
 
     def fit(self, vectors: torch.Tensor) -> Self:
         """Find the axes of ``(N, D)``.
 
         Raises:
-            ShapeError: If ``vectors`` is not two-dimensional.
             RangeError: If there are fewer than 2 vectors, or fewer than ``dim`` of them or of their components.
         """
         check_shape("vectors", vectors, "ND", "One row a vector; descriptors (B, N, C) become rows by flatten(0, 1).")
@@ -235,19 +208,12 @@ class PCA:
         return self
 
     def transform(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Coordinates along the axes, not normalised.
-
-        Args:
-            vectors: ``(..., D)``.
-
-        Returns:
-            ``(..., dim)``, on the device and in the type of ``vectors``.
+        """Coordinates of ``(..., D)`` along the axes: ``(..., dim)``, on their device and in their type.
 
         Raises:
             AskError: Before ``fit``.
-            ShapeError: If the vectors have another length than those of ``fit``.
         """
-        if self.mean is None or self.axes is None or self.spread is None:
+        if not len(self.axes):
             raise AskError("This PCA has no axes yet: call fit(vectors) first.")
         pattern: list[str | int] = [*(f"n{i}" for i in range(vectors.ndim - 1)), self.axes.shape[1]]
         check_shape("vectors", vectors, pattern, "The length must be that of the vectors in fit.")

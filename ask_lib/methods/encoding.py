@@ -1,6 +1,7 @@
 """The baselines: other ways to make one vector of a map or of a list of descriptors.
 
-Every pooling takes ``(features, mask=None)`` and stands in ``POOLINGS``; a new one is one function and one line there.
+Every pooling takes ``(features, mask=None)``: a map ``(B, C, H, W)``, and a bool ``(B, H, W)``, True = kept, where None
+keeps all; an empty mask gives a zero vector. It stands in ``POOLINGS``; a new one is one function and one line there.
 None normalises its result unless it says so. The codebooks' ``fit`` and ``encode`` take descriptors ``(B, N, C)`` and
 a mask ``(B, N)``, or ``(B, H, W)`` with N = H*W. SCDA's tables compare pooled vectors after ``l2_normalize``, VLAD and
 Fisher vectors after ``signed_sqrt`` and ``l2_normalize``. Shapes that do not fit raise a ``ShapeError``, throughout.
@@ -36,7 +37,7 @@ def avg_max_pool(features: torch.Tensor, mask: torch.Tensor | None = None, *, no
 
     Args:
         features: ``(B, C, H, W)``.
-        mask: bool, ``(B, H, W)``, True = kept; None keeps all. An empty mask gives a zero vector.
+        mask: bool, ``(B, H, W)``.
         normalize: Scale each half to unit length. Then it is SCDA for SCDA's mask, and SCDA's baseline "Pool5"
             without a mask.
 
@@ -61,7 +62,7 @@ def spoc(features: torch.Tensor, mask: torch.Tensor | None = None, *, center_pri
 
     Args:
         features: ``(B, C, H, W)``.
-        mask: bool, ``(B, H, W)``, True = kept; None keeps all. An empty mask gives a zero vector.
+        mask: bool, ``(B, H, W)``.
         center_prior: False: all weights are 1.
 
     Returns:
@@ -90,12 +91,7 @@ def crow(features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tens
     Workshops 2016. The paper adds a small constant inside the logarithm; here, as in its authors' code, there is none,
     and a channel without any non-zero cell has weight 0. A map of zeros gives a zero vector.
 
-    Args:
-        features: ``(B, C, H, W)``, after ReLU: a negative activation map has no square root, the result is NaN.
-        mask: bool, ``(B, H, W)``, True = kept; None keeps all. An empty mask gives a zero vector.
-
-    Returns:
-        ``(B, C)``, in single precision at least: a sum can be too large for half precision.
+    Gives ``(B, C)``, in single precision at least, of a map after ReLU: where the activation map is negative, NaN.
     """
     features = _kept(features, mask)
     share = l2_normalize(features.sum(dim=1).flatten(1))  # (B, H*W)
@@ -119,14 +115,11 @@ def gem(features: torch.Tensor, mask: torch.Tensor | None = None, *, p: float = 
 
     Args:
         features: ``(B, C, H, W)``, after ReLU.
-        mask: bool, ``(B, H, W)``, True = kept; None keeps all. An empty mask gives a zero vector.
+        mask: bool, ``(B, H, W)``.
         p: Exponent, above 0; ``math.inf`` is the maximum.
 
     Returns:
         ``(B, C)``.
-
-    Raises:
-        RangeError: If ``p`` is not positive.
     """
     check_range("p", p, 0, open_low=True)
     check_map(features, mask)
@@ -151,7 +144,7 @@ def rmac(features: torch.Tensor, mask: torch.Tensor | None = None, *, levels: in
 
     Args:
         features: ``(B, C, H, W)``, after ReLU.
-        mask: bool, ``(B, H, W)``, True = kept; None keeps all. A region without a kept cell adds nothing.
+        mask: bool, ``(B, H, W)``; a region without a kept cell adds nothing.
         levels: Sizes of regions, at least 1; the paper's is 3.
 
     Returns:
@@ -168,8 +161,7 @@ def rmac(features: torch.Tensor, mask: torch.Tensor | None = None, *, levels: in
 
 
 Pooling = Callable[..., torch.Tensor]
-"""``(features (B, C, H, W), mask (B, H, W) or None)`` to ``(B, D)``."""
-
+# Poolings that do not know where a cell lies (the cells may be permuted), those that do, and all of them.
 ORDERLESS: dict[str, Pooling] = {
     "avg": avg_pool,
     "max": max_pool,
@@ -177,16 +169,11 @@ ORDERLESS: dict[str, Pooling] = {
     "crow": crow,
     "gem": gem,
 }
-"""Poolings that do not know where a cell lies: the cells may be permuted."""
-
 PLACED: dict[str, Pooling] = {
     "spoc": spoc,
     "rmac": rmac,
 }
-"""Poolings that do."""
-
 POOLINGS = ORDERLESS | PLACED
-"""All of them, by name."""
 
 
 def rmac_regions(height: int, width: int, levels: int = 3) -> list[tuple[int, int, int]]:
@@ -231,14 +218,10 @@ class VLAD:
     def __init__(self, k: int, *, seed: int = 0) -> None:
         check_range("k", k, 1)
         self.k, self.seed = k, seed
-        self.centroids: torch.Tensor | None = None
+        self.centroids = torch.empty(0)
 
     def fit(self, descriptors: torch.Tensor, mask: torch.Tensor | None = None) -> Self:
-        """Find the centroids.
-
-        Raises:
-            RangeError: If fewer than ``k`` descriptors are used.
-        """
+        """Find the centroids; a ``RangeError`` if fewer than ``k`` descriptors are used."""
         from sklearn.cluster import KMeans
 
         found = KMeans(self.k, n_init=10, random_state=self.seed).fit(_to_fit(descriptors, mask, self.k))
@@ -246,16 +229,12 @@ class VLAD:
         return self
 
     def encode(self, descriptors: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """The vector of each image; an empty mask gives a zero vector.
-
-        Returns:
-            ``(B, k*C)``, centroid after centroid; not normalised.
+        """The vector of each image, ``(B, k*C)``, centroid after centroid, not normalised; zero for an empty mask.
 
         Raises:
             AskError: Before ``fit``.
-            ShapeError: If the shapes do not fit.
         """
-        if self.centroids is None:
+        if not len(self.centroids):
             raise AskError("This VLAD has no centroids yet: call fit(descriptors) first.")
         centroids = self.centroids.to(descriptors.device)
         x, used = _to_encode(descriptors, mask, centroids.shape[1])  # (B, N, C), (B, N, 1)
@@ -294,16 +273,10 @@ class FisherVector:
     def __init__(self, k: int, weight_gradients: bool = False, *, seed: int = 0) -> None:
         check_range("k", k, 1)
         self.k, self.weight_gradients, self.seed = k, weight_gradients, seed
-        self.weights: torch.Tensor | None = None
-        self.means: torch.Tensor | None = None
-        self.variances: torch.Tensor | None = None
+        self.weights = self.means = self.variances = torch.empty(0)
 
     def fit(self, descriptors: torch.Tensor, mask: torch.Tensor | None = None) -> Self:
-        """Fit the mixture.
-
-        Raises:
-            RangeError: If fewer than ``k``, or fewer than 2, descriptors are used.
-        """
+        """Fit the mixture; a ``RangeError`` if fewer than ``k``, or fewer than 2, descriptors are used."""
         from sklearn.mixture import GaussianMixture
 
         used = _to_fit(descriptors, mask, max(2, self.k))
@@ -322,9 +295,8 @@ class FisherVector:
 
         Raises:
             AskError: Before ``fit``.
-            ShapeError: If the shapes do not fit.
         """
-        if self.weights is None or self.means is None or self.variances is None:
+        if not len(self.weights):
             raise AskError("This FisherVector has no mixture yet: call fit(descriptors) first.")
         weights, means, variances = (part.to(descriptors.device) for part in (self.weights, self.means, self.variances))
         x, used = _to_encode(descriptors, mask, means.shape[1])  # (B, N, C), (B, N, 1)
@@ -383,7 +355,7 @@ def _to_encode(
 
 
 def _posteriors(x: torch.Tensor, weights: torch.Tensor, means: torch.Tensor, variances: torch.Tensor) -> torch.Tensor:
-    """How much each Gaussian is to be held responsible for each descriptor: ``(B, N, k)``, rows add to 1."""
+    """Each Gaussian's share in each descriptor: ``(B, N, k)``, rows add to 1."""
     precise = 1 / variances  # (k, C)
     distance = x**2 @ precise.T - 2 * x @ (means * precise).T + (means**2 * precise).sum(dim=1)  # (B, N, k)
     return torch.softmax(weights.log() - 0.5 * (distance + variances.log().sum(dim=1)), dim=2)

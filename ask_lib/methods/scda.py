@@ -22,32 +22,25 @@ from ask_lib.methods.descriptors import above_mean, avg_pool, l2_normalize, max_
 _TOUCHING = np.zeros((3, 3, 3), dtype=bool)
 _TOUCHING[1] = True  # the eight cells around in the same mask, none of another mask
 _ADD_BATCH = "Add a batch axis with mask[None] if it is one mask."
-_ADD_MAP_BATCH = "Add a batch axis with features[None] if it is one image's map."
 
 
 def activation_map(features: torch.Tensor) -> torch.Tensor:
-    """[SCDA-1] The activation map: the sum over channels.
-
-    Args:
-        features: ``(B, C, H, W)``, after ReLU.
+    """[SCDA-1] The activation map: the sum over channels of ``(B, C, H, W)``, after ReLU.
 
     Returns:
         ``(B, H, W)``, in single precision at least.
     """
-    check_shape("features", features, "BCHW", _ADD_MAP_BATCH)
+    check_shape("features", features, "BCHW", "Add a batch axis with features[None] if it is one image's map.")
     wide = torch.promote_types(features.dtype, torch.float32)  # in half precision 512 channels overflow, or round
     return features.sum(dim=1, dtype=wide)  # [SCDA-1] (B, H, W)
 
 
 def mean_mask(features: torch.Tensor, factor: float = 1.0) -> torch.Tensor:
-    """[SCDA-2] Cells whose activation lies above the map's mean.
+    """[SCDA-2] Cells whose activation lies above the map's mean: bool, ``(B, H, W)``.
 
     Args:
         features: ``(B, C, H, W)``, after ReLU.
         factor: Multiple of the mean; SCDA's is 1.
-
-    Returns:
-        bool, ``(B, H, W)``.
     """
     return above_mean(activation_map(features), factor)  # [SCDA-2]
 
@@ -81,10 +74,7 @@ def largest_component(mask: torch.Tensor) -> torch.Tensor:
     tensor([[[False, False,  True,  True]]])
 
     Args:
-        mask: bool, ``(B, H, W)``.
-
-    Returns:
-        bool, ``(B, H, W)``.
+        mask: bool, ``(B, H, W)``; so is the result.
     """
     check_shape("mask", mask, "BHW", _ADD_BATCH)
     if not mask.numel():
@@ -118,7 +108,7 @@ def scda(features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tens
 
 
 def lower_mask(features: torch.Tensor, component: torch.Tensor) -> torch.Tensor:
-    """[SCDA-7] The mask of a lower layer: above its own mean, and inside the higher layer's component.
+    """[SCDA-7] A lower layer's mask, bool, ``(B, H, W)``: above its own mean, in the higher layer's component.
 
     There is no second component step, so the mask can have several pieces, or be empty. This rule is that of the
     authors' code. The talk's Figure 6 names a largest component of relu5_2 and does not say how it is found.
@@ -126,9 +116,6 @@ def lower_mask(features: torch.Tensor, component: torch.Tensor) -> torch.Tensor:
     Args:
         features: ``(B, C, H, W)`` of the lower layer (relu5_2), after ReLU.
         component: bool, ``(B, h, w)``, the largest component of the higher layer (pool5).
-
-    Returns:
-        bool, ``(B, H, W)``.
     """
     own = mean_mask(features)  # (B, H, W)
     return own & resize_mask(component, (own.shape[1], own.shape[2]))  # [SCDA-7]
@@ -162,15 +149,7 @@ def scda_flip_plus(
 
     The mirrored images go through the network again: a mirrored map is not the map of the mirrored image.
 
-    Args:
-        pool5: ``(B, C, h, w)``.
-        relu5_2: ``(B, C', H, W)``.
-        pool5_flip: The same of the images mirrored left to right.
-        relu5_2_flip: The same of the images mirrored left to right.
-        alpha: Weight of the lower layer.
-
-    Returns:
-        ``(B, 4C + 4C')``.
+    Shapes as of ``scda_plus``; gives ``(B, 4C + 4C')``.
     """
     check_shape("pool5_flip", pool5_flip, (len(pool5), "C", "H", "W"), "Mirror the same images.")
     upright = scda_plus(pool5, relu5_2, alpha)
@@ -192,7 +171,6 @@ def bounding_box(mask: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         authors' code has no such case.
 
     Raises:
-        ShapeError: If ``mask`` is not three-dimensional.
         RangeError: If the image is smaller than the grid.
     """
     check_shape("mask", mask, "BHW", _ADD_BATCH)

@@ -10,7 +10,6 @@
 from ask_lib.represent.extraction import extract
 from ask_lib.represent.representation import (
     Coded,
-    Learned,
     Maps,
     Pooled,
     Representation,
@@ -19,4 +18,4 @@ from ask_lib.represent.representation import (
     as_it_is,
 )
 
-__all__ = ["Coded", "Learned", "Maps", "Pooled", "Representation", "SCDAPlus", "WithMirror", "as_it_is", "extract"]
+__all__ = ["Coded", "Maps", "Pooled", "Representation", "SCDAPlus", "WithMirror", "as_it_is", "extract"]

@@ -6,11 +6,11 @@ import contextlib
 import hashlib
 import inspect
 import io
+import pickle
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import torch
@@ -19,7 +19,7 @@ import ask_lib
 from ask_lib.checks import check_range, check_shape
 from ask_lib.data.transforms import normalize
 from ask_lib.errors import AskError, ShapeError
-from ask_lib.files import atomic_path, remove_parts
+from ask_lib.files import atomic_path, remove_parts, sha256
 from ask_lib.models.backbones import Backbone
 from ask_lib.models.features import FeatureTap
 from ask_lib.represent.representation import FLIP, LOGITS, Maps, Representation
@@ -49,16 +49,17 @@ def extract(
 
     Images of one size share a batch, and every batch is one pass through the network (one more of the mirrored images
     where ``flip:`` layers are read). With ``cache`` each batch is kept as soon as it is done: a run that was stopped
-    goes on where it was, and the same call again only reads. A part is found by the SHA-256 of all that it depends on:
-    the network and its weights, the library's code, layers, representations and what they were fitted to, the images.
-    A damaged part is made again.
+    goes on where it was, and the same call again only reads. A part is found by the SHA-256 of what it depends on: the
+    network and its weights, the library's code, layers, representations and what they were fitted to, the files that
+    hold their functions and classes (not what those files import from further files of yours), the images. A damaged
+    part is made again.
 
     Args:
         backbone: The network, with its mean and std.
         images: Each ``(3, H, W)``; sizes may differ. uint8: normalised here. float: normalised already.
         wanted: Name to representation; or names of layers (also ``flip:NAME`` and ``logits``).
         batch: Images a pass, at most.
-        cache: A folder for the parts; None keeps nothing.
+        cache: A folder for the parts; None keeps nothing. With it, functions and classes must stand in a file.
         progress: Show a bar.
         device: Where the network goes and runs; None: where it is.
 
@@ -69,7 +70,7 @@ def extract(
         RangeError: If there is no image, or nothing is wanted, or ``batch`` is not positive.
         ShapeError: If an image is not ``(C, H, W)``, or vectors are not of one length.
         LayerNotFoundError: If the network has no such layer.
-        AskError: If the cache can't be written to, or a function's source, which its key needs, can't be found.
+        AskError: If the cache can't be written to, or a lambda or what was defined in a notebook is to be cached.
     """
     from tqdm.auto import tqdm
 
@@ -80,18 +81,21 @@ def extract(
     layers = list(wanted) if rows is None else [layer for row in rows.values() for layer in row.layers]
     place = torch.device(device) if device is not None else next(backbone.network.parameters()).device
     backbone.network.to(place)
-    store = None if cache is None else _Store(Path(cache), _key(backbone, place, layers, rows))
+    folder, key = Path(cache or ""), "" if cache is None else _key(backbone, place, layers, rows)
+    if key:
+        remove_parts(folder, older_than=3600.0)  # of writers that were killed
     found: dict[str, dict[int, torch.Tensor]] = {name: {} for name in wanted}
     names = list(dict.fromkeys(layer.removeprefix(FLIP) for layer in layers))
     tapped = [name for name in names if name != LOGITS] or [backbone.last_layer]
     tap, bar = FeatureTap(backbone.network, tapped), tqdm(total=len(images), desc="images", disable=not progress)
     with torch.no_grad(), tap, bar:
         for numbers, stacked in _batches(images, batch):
-            part = store.read(stacked) if store else None
+            path = folder / f"{_digest(key, stacked)}.pt" if key else None
+            part = _kept(path) if path else None
             if part is None:
                 part = _described_by(rows, _read(tap, _ready(stacked.to(place), backbone), layers))
-                if store:
-                    store.write(stacked, part)
+                if path:
+                    _keep(path, part)
             for name in found:
                 found[name].update(zip(numbers, part[name], strict=True))
             bar.update(len(numbers))
@@ -153,96 +157,63 @@ def _stacked(name: str, vectors: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.stack(list(vectors))
 
 
-class _Store:
-    """A folder of parts, a batch each, found by what they were made from."""
+def _kept(path: Path) -> dict[str, torch.Tensor] | None:
+    """A part of the cache; None if there is none that is whole."""
+    with contextlib.suppress(OSError):
+        held = path.read_bytes()
+        if hashlib.sha256(held[_DIGEST:]).digest() == held[:_DIGEST]:
+            part: dict[str, torch.Tensor] = torch.load(io.BytesIO(held[_DIGEST:]), weights_only=True)
+            return part
+    return None
 
-    def __init__(self, folder: Path, key: bytes) -> None:
-        self.folder, self.key = folder, key
-        remove_parts(folder, older_than=3600.0)  # of writers that were killed
 
-    def _path(self, images: torch.Tensor) -> Path:
-        return self.folder / f"{_sha256([self.key, *_ingredients(images, ())]).hex()}.pt"
-
-    def read(self, images: torch.Tensor) -> dict[str, torch.Tensor] | None:
-        """The part of these images; None if there is none that is whole."""
-        with contextlib.suppress(OSError):
-            held = self._path(images).read_bytes()
-            if hashlib.sha256(held[_DIGEST:]).digest() == held[:_DIGEST]:
-                part: dict[str, torch.Tensor] = torch.load(io.BytesIO(held[_DIGEST:]), weights_only=True)
-                return part
-        return None
-
-    def write(self, images: torch.Tensor, part: dict[str, torch.Tensor]) -> None:
-        content, path = io.BytesIO(), self._path(images)
-        torch.save(part, content)
-        try:
-            with atomic_path(path) as new:
-                new.write_bytes(hashlib.sha256(content.getvalue()).digest() + content.getvalue())
-        except OSError as cause:
-            raise AskError(f"cache: cannot write {path} ({cause.strerror}). Give another folder, or none.") from cause
+def _keep(path: Path, part: dict[str, torch.Tensor]) -> None:
+    content = io.BytesIO()
+    torch.save(part, content)
+    try:
+        with atomic_path(path) as new:
+            new.write_bytes(hashlib.sha256(content.getvalue()).digest() + content.getvalue())
+    except OSError as cause:
+        raise AskError(f"cache: cannot write {path} ({cause.strerror}). Give another folder, or none.") from cause
 
 
 def _key(
     backbone: Backbone, device: torch.device, layers: Sequence[str], rows: Mapping[str, Representation] | None
-) -> bytes:
+) -> str:
     """Of all but the images: code, versions, network, layers, representations."""
-    sources = sorted(Path(ask_lib.__file__).parent.rglob("*.py"))
+    sources = [sha256(path) for path in sorted(Path(ask_lib.__file__).parent.rglob("*.py"))]
     network = [str(backbone.network), backbone.network.state_dict(), backbone.mean, backbone.std]
-    made_of = [torch.__version__, device.type, network, list(layers), rows]
-    return _sha256([*(path.read_bytes() for path in sources), *_ingredients(made_of, ())])
+    return _digest(sources, torch.__version__, device.type, network, layers, rows)
 
 
-def _sha256(parts: Iterable[bytes]) -> bytes:
+class _Pickler(pickle.Pickler):
+    """Writes equal bytes for equal values; notes the modules whose functions and classes it meets."""
+
+    def __init__(self, sink: Any) -> None:
+        super().__init__(sink)
+        self.fast = True  # no memo: whether two equal parts are one object does not show
+        self.modules: set[str] = set()
+
+    def reducer_override(self, value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            content = value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+            return tuple, ((str(value.dtype), tuple(value.shape), content),)
+        if inspect.isfunction(value) or inspect.isclass(value):
+            self.modules.add(value.__module__)
+        return NotImplemented
+
+
+def _digest(*values: Any) -> str:
+    """SHA-256 of values, and of the files that their functions and classes stand in."""
     digest = hashlib.sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "little"))  # so that no two lists of parts run together alike
-        digest.update(part)
-    return digest.digest()
-
-
-def _ingredients(value: Any, seen: tuple[object, ...]) -> Iterator[bytes]:
-    """All that a value is made of: numbers, tensors, attributes; of a function also its source and what that names."""
-    if any(value is each for each in seen):
-        return
-    seen = (*seen, value)
-    if value is None or isinstance(value, bool | int | float | str | bytes | torch.dtype | ModuleType):
-        yield repr(value).encode()
-    elif isinstance(value, torch.Tensor):
-        yield f"{value.dtype} {tuple(value.shape)}".encode()
-        yield value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-    elif isinstance(value, Mapping | list | tuple):
-        yield f"{type(value).__name__} of {len(value)}".encode()
-        for each in value.items() if isinstance(value, Mapping) else value:
-            yield from _ingredients(each, seen)
-    elif isinstance(value, partial):
-        yield from _ingredients([value.func, value.args, value.keywords], seen)
-    elif inspect.ismethod(value):
-        yield from _ingredients([value.__func__, value.__self__], seen)
-    elif inspect.isroutine(value) or inspect.isclass(value):
-        yield from _code(value, seen)
-    elif hasattr(value, "__dict__"):
-        yield from _ingredients([type(value).__mro__, vars(value)], seen)
-    else:
-        raise AskError(f"cache: expected numbers, tensors and functions in a representation, got {value!r}.")
-
-
-def _code(value: Any, seen: tuple[object, ...]) -> Iterator[bytes]:
-    """A function's or class's name; of one that no library holds also its source, and what its source names."""
-    name, written_in_python = value.__qualname__, inspect.isfunction(value) or inspect.isclass(value)
-    yield f"{value.__module__}.{name}".encode()
-    if not written_in_python or _of_a_library(str(value.__module__).split(".")[0]):
-        return
+    pickler = _Pickler(SimpleNamespace(write=digest.update))
     try:
-        yield inspect.getsource(value).encode()
-    except (OSError, TypeError) as cause:
-        raise AskError(f"cache: found no source of {name}. Define it in a file, or cache nothing.") from cause
-    for function in filter(inspect.isfunction, [value, *vars(value).values()]):
-        named = inspect.getclosurevars(function)
-        yield from _ingredients([function.__defaults__, function.__kwdefaults__], seen)
-        yield from _ingredients([named.nonlocals, named.globals], seen)
-
-
-def _of_a_library(package: str) -> bool:
-    """Whether a package is no one's own: its code changes with its version, not from run to run."""
-    place = str(getattr(sys.modules.get(package), "__file__", ""))
-    return package in ("ask_lib", "torch", *sys.stdlib_module_names) or "site-packages" in place
+        pickler.dump(values)
+        for name in sorted(pickler.modules - set(sys.builtin_module_names)):
+            digest.update(sha256(Path(sys.modules[name].__file__ or "")).encode())
+    except (pickle.PicklingError, AttributeError, TypeError, ValueError, RecursionError, OSError) as cause:
+        raise AskError(
+            f"cache: expected representations of functions and classes that stand in a file ({cause}). "
+            "Move what is a lambda, or defined in a function or a notebook, to a file; or cache nothing."
+        ) from cause
+    return digest.hexdigest()

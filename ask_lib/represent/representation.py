@@ -25,7 +25,7 @@ Maps = Mapping[str, torch.Tensor]
 
 
 class Representation(Protocol):
-    """Vectors from maps. One that learns has ``fit`` besides: see ``Learned``."""
+    """Vectors from maps. One that learns has ``fit(*maps)`` besides: see ``Coded``."""
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -36,13 +36,6 @@ class Representation(Protocol):
 
     def weights(self, maps: Maps) -> torch.Tensor:
         """Where it looks, for pictures and hit rates: ``(B, H, W)``, not negative, on its first layer's grid."""
-
-
-class Learned(Representation, Protocol):
-    """A representation that is fitted before it is used."""
-
-    def fit(self, *maps: Maps) -> Self:
-        """Learn from images that no table reports on; one mapping for each size of grid."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +147,7 @@ class Coded:
         return (self.layer,)
 
     def fit(self, *maps: Maps) -> Self:
-        """Fit the codebook on the kept descriptors of all the maps.
+        """Fit the codebook on the kept descriptors of images that no table reports on; one mapping a size of grid.
 
         Raises:
             RangeError: If they hold too few descriptors.
