@@ -10,6 +10,7 @@ PROFILE ?= book
 NB      ?=
 URL     ?=
 PORT    ?= 8000
+MINUTES ?= 8
 RUN      = $(VENV)/bin/python
 WORKERS ?= -n 2 --dist loadfile --no-loadscope-reorder
 PARAMS  ?=
@@ -57,6 +58,10 @@ notebook: env ## execute one chapter: make notebook NB=00_start_here PROFILE=smo
 .PHONY: weights
 weights: env ## train the networks that ship again (about half an hour); an interrupted run goes on
 	@$(RUN) -m experiments.weights
+
+.PHONY: gpu
+gpu: env ## run everything that asks for a GPU: its tests, the benchmarks, recorded runs (MINUTES=8) into _build/gpu
+	@$(RUN) -m experiments.gpu --minutes $(MINUTES)
 
 .PHONY: check
 check: env ## check a profile's rendered pages and recorded values, without a browser: make check PROFILE=book

@@ -3,7 +3,8 @@
 First the tests marked ``gpu``, then the benchmarks as ratios, then the recorded runs of ``ENTRIES``, the most wanted
 first. Each part runs in a process of its own and is stopped when its time is over. What it found is in
 ``FOLDER/NAME.json`` as soon as it is there, a recorded run like those in ``results/``; ``FOLDER/gpu_summary.json``
-holds all of them, and a short table comes last. The same command goes on where the last one stopped: a finished part of
+holds each of them whole, as ``details/NAME/result``, so that it alone needs to come back from a machine that gives few
+files back, and a short table comes last. The same command goes on where the last one stopped: a finished part of
 the same code and machine is kept. The status is 0 if every part came to its end and no test failed.
 
 The machine needs PyTorch, torchvision, numpy, scipy and Pillow; no network, no Jupyter, no installation. What else is
@@ -235,7 +236,7 @@ def percent(wrong: Sequence[Any]) -> float:
     return 100 * statistics.fmean(float(each.mean()) for each in wrong)
 
 
-# The most wanted first. A later experiment adds a line:
+# The most wanted first. Each writes one file, whole in the summary too. A later experiment adds a line:
 #     Entry("scda_rooms", "SCDA on the rooms", 1, ("experiments.scda", "rooms", "--device={device}", "--out={out}")),
 ENTRIES = (
     Entry("gpu_training", "Training images a second, float32 and bfloat16", 0.5, train_rates),

@@ -39,7 +39,6 @@ Features = Callable[[Objects], Array]
 def run_probes(
     settings: ProbeSettings,
     root: str | Path | None = None,
-    report: Callable[[str], None] = lambda line: None,
     keep: probes.Keep = lambda numbers: None,
 ) -> dict[str, Any]:
     """All probes on the judge classes.
@@ -47,7 +46,6 @@ def run_probes(
     Args:
         settings: Sizes.
         root: Cache folder.
-        report: Told each result as it comes.
         keep: Given all results so far after each seed, so that a run that is stopped leaves something.
 
     Returns:
@@ -66,14 +64,14 @@ def run_probes(
     )
     for name, features, first, second in linear:
         results[name] = _forest(features(first), first, features(second), second, linear=name != "silhouette")
-        report(f"{name}: {results[name]:.1f}")
+        print(f"{name}: {results[name]:.1f}", flush=True)
     for name, first, second in (("network", train, val), ("network_object_removed", bare_train, bare_val)):
         values: list[float] = []
         for seed in settings.seeds:
             values.append(_network(first, second, settings, seed))
             results[name] = {"mean": statistics.mean(values), "values": values}
             keep(results)
-        report(f"{name}: {results[name]}")
+        print(f"{name}: {results[name]}", flush=True)
     return results
 
 
@@ -189,7 +187,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _prepared_run(given: argparse.Namespace) -> tuple[ProbeSettings, Callable[[probes.Keep], probes.Numbers]]:
     settings = probes.probe_settings(ProbeSettings(), given)
-    return settings, partial(run_probes, settings, given.root, partial(print, flush=True))
+    return settings, partial(run_probes, settings, given.root)
 
 
 if __name__ == "__main__":

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import shlex
-import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
-from ask_lib.command import exit_status
-from ask_lib.files import check_writable
 from ask_lib.reproduce import environment_report
 from ask_lib.results import flat, new_result, write_result
-from ask_scenes.commands import COUNT, HEIGHT, SEED, Parser, add_cache, three_by_four, whole
+from ask_scenes.commands import COUNT, HEIGHT, SEED, add_cache, three_by_four, whole
 from ask_scenes.drawing import usable_device
+from experiments.recording import parser_of, run
 
 Numbers = dict[str, Any]
 Keep = Callable[[Numbers], None]
 COLOURS = 6**3
-OF_THIS_MACHINE = ("--root", "--out")  # where things lie; no number depends on it
 
 
 @dataclass(frozen=True)
@@ -113,27 +109,7 @@ def colour_counts(rgb: torch.Tensor, mask: torch.Tensor | None = None) -> torch.
     )
 
 
-def command_line(program: str, arguments: Iterable[str]) -> str:
-    """What to type to run a command again on another machine.
-
-    Args:
-        program: ``python -m`` and what it runs.
-        arguments: What came after it.
-
-    Returns:
-        The line, without the options that say where things lie on this machine.
-    """
-    kept, words = [], iter(arguments)
-    for word in words:
-        name, equals, _ = word.partition("=")
-        if name not in OF_THIS_MACHINE:
-            kept.append(word)
-        elif not equals:
-            next(words, None)
-    return shlex.join([*program.split(), *kept])
-
-
-def probes_parser(name: str, about: str | None, usual: ProbeSettings, batch: int) -> Parser:
+def probes_parser(name: str, about: str | None, usual: ProbeSettings, batch: int) -> argparse.ArgumentParser:
     """What a command that runs probes takes.
 
     Args:
@@ -142,13 +118,11 @@ def probes_parser(name: str, about: str | None, usual: ProbeSettings, batch: int
         usual: The defaults.
         batch: Frames that the networks see at once: the fewest to learn from.
     """
-    parser = Parser(prog=f"python -m experiments.{name}", description=about)
+    parser = parser_of(f"experiments.{name}", about, usual.seeds)
     parser.add_argument("--train", type=whole(batch, 10**6), default=usual.train, help="frames to learn from")
     parser.add_argument("--val", type=COUNT, default=usual.val, help="frames to measure on")
     parser.add_argument("--height", type=HEIGHT, default=usual.size[0], help="of a 3 : 4 frame")
     parser.add_argument("--epochs", type=COUNT, default=usual.epochs)
-    parser.add_argument("--seeds", type=SEED, nargs="+", default=list(usual.seeds), help="of the networks")
-    parser.add_argument("--out", type=Path, default=Path("results") / f"{name}.json")
     parser.add_argument("--seed", type=SEED, default=0, help="of the frames")
     parser.add_argument("--device", default="cpu")
     add_cache(parser)
@@ -156,7 +130,7 @@ def probes_parser(name: str, about: str | None, usual: ProbeSettings, batch: int
 
 
 def run_probes_command(
-    parser: Parser,
+    parser: argparse.ArgumentParser,
     data: Mapping[str, int],
     prepare: Callable[[argparse.Namespace], tuple[ProbeSettings, Callable[[Keep], Numbers]]],
     words: Sequence[str] | None,
@@ -173,16 +147,13 @@ def run_probes_command(
         The exit status.
     """
 
-    def body() -> None:
-        typed = sys.argv[1:] if words is None else words
-        given = parser.parse_args(typed)
+    def body(given: argparse.Namespace) -> None:
         usable_device(given.device)
-        check_writable(given.out)
-        settings, run = prepare(given)
-        record_probes(given.out, command_line(parser.prog, typed), data, settings, run)
-        print(f"written to {given.out}")
+        out = given.out / f"{parser.prog.rpartition('.')[2]}.json"
+        record_probes(out, given.command, data, *prepare(given))
+        print(f"recorded {out}")
 
-    return exit_status(body)
+    return run(parser, body, words)
 
 
 def probe_settings(usual: Settings, given: argparse.Namespace, **more: Any) -> Settings:

@@ -1,15 +1,48 @@
 """What experiments share: parts that are kept, a digest of what they were made from, and one kind of command line.
 
-An experiment is a file with a function that records, and four lines that make it a command::
+An experiment is a file like this one, with a docstring, which ``--help`` prints, and one for each function::
+
+    from __future__ import annotations
+
+    import argparse
+    from functools import partial
+    from statistics import fmean
+    from typing import Any
+
+    import torch
+
+    from experiments.recording import KEPT, code_digest, kept, parser_of, run, save
+
+
+    def measure(seed: int) -> dict[str, Any]:
+        draws = torch.rand(1000, generator=torch.Generator().manual_seed(seed))
+        return {"mean": float(draws.mean())}
+
 
     def record(args: argparse.Namespace) -> None:
-        key = f"{code_digest('experiments.mine')}, torch {torch.__version__}"
-        parts = {str(seed): kept(KEPT / "mine", str(seed), f"{key}, seed {seed}", lambda: ...) for seed in args.seeds}
-        save(args.out, "mine", command=args.command, seeds=args.seeds, values=...)
+        made_from = f"{code_digest('experiments.mine')}, torch {torch.__version__}"
+        parts = {seed: kept(KEPT / "mine", f"{seed}", made_from, partial(measure, seed)) for seed in args.seeds}
+        save(
+            args.out,
+            "mine",
+            command=args.command,
+            title="The mean of random numbers",
+            protocol="1,000 numbers a seed",
+            seeds=args.seeds,
+            values={"mean": fmean(part["mean"] for part in parts.values())},
+            details={"parts": {str(seed): part for seed, part in parts.items()}},
+        )
+
+
+    def main(arguments: list[str] | None = None) -> int:
+        return run(parser_of("experiments.mine", __doc__, seeds=[0, 1, 2]), record, arguments)
+
 
     if __name__ == "__main__":
-        raise SystemExit(run(parser_of("experiments.mine", __doc__, seeds=[0, 1, 2]), record))
+        raise SystemExit(main())
 
+``made_from`` names all that a part depends on beside its own name: data, weights, options. `ask_lib.results.new_result`
+lists what else ``save`` takes. Options of its own are added to the parser: ``parser.add_argument("--device", ...)``.
 A run that is stopped goes on with the next part when the same command is given again.
 """
 
@@ -25,8 +58,9 @@ from typing import TYPE_CHECKING, Any
 
 from ask_lib.command import exit_status
 from ask_lib.errors import ResultError
-from ask_lib.files import read_object, write_json
+from ask_lib.files import check_writable, read_object, write_json
 from ask_lib.results import new_result, shell_word, without_machine, write_result
+from ask_scenes.commands import SEED, Parser
 from tools.imports import ROOT, own_files
 
 if TYPE_CHECKING:
@@ -143,22 +177,12 @@ def parser_of(module: str, doc: str | None, seeds: Sequence[int] = ()) -> argpar
         doc: The module's docstring: what ``--help`` prints.
         seeds: The usual ones.
     """
-    parser = argparse.ArgumentParser(
-        prog=f"python -m {module}",
-        description=doc,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    how = argparse.RawDescriptionHelpFormatter
+    parser = Parser(prog=f"python -m {module}", description=doc, formatter_class=how)
     if seeds:
-        parser.add_argument("--seeds", type=_seed, nargs="+", default=list(seeds), help=f"usually {list(seeds)}")
+        parser.add_argument("--seeds", type=SEED, nargs="+", default=list(seeds), help=f"usually {list(seeds)}")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of what is recorded; usually results/")
     return parser
-
-
-def _seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"a seed is a whole number from 0 to {2**32 - 1}, got {text!r}")
-    return int(text)
 
 
 def run(parser: argparse.ArgumentParser, body: Body, arguments: Sequence[str] | None = None) -> int:
@@ -177,7 +201,7 @@ def run(parser: argparse.ArgumentParser, body: Body, arguments: Sequence[str] | 
     args.command = command_of(parser.prog.removeprefix("python -m "), words)
 
     def begin() -> int | None:
-        args.out.mkdir(parents=True, exist_ok=True)  # now, not after hours
+        check_writable(args.out / "NAME.json")  # now, not after hours
         return body(args)
 
     return exit_status(begin)

@@ -46,7 +46,6 @@ class ProbeSettings(probes.ProbeSettings):
 def run_probes(
     settings: ProbeSettings,
     root: str | Path | None = None,
-    report: Callable[[str], None] = lambda line: None,
     keep: probes.Keep = lambda numbers: None,
 ) -> dict[str, Any]:
     """All probes.
@@ -54,7 +53,6 @@ def run_probes(
     Args:
         settings: Sizes.
         root: Cache folder.
-        report: Told each result as it comes.
         keep: Given all results so far after each seed, so that a run that is stopped leaves something.
 
     Returns:
@@ -72,7 +70,7 @@ def run_probes(
             summary["highest"] = max(summary["best"])
         summary["mean"] = round(statistics.fmean(summary["values"]), 2)
         summary["std"] = round(statistics.pstdev(summary["values"]), 2)
-        report(f"{name}: {summary}")
+        print(f"{name}: {summary}", flush=True)
 
     for seed in settings.seeds:
         _replicate(settings, seed, root, add)
@@ -287,7 +285,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _prepared_run(given: argparse.Namespace) -> tuple[ProbeSettings, Callable[[probes.Keep], probes.Numbers]]:
     settings = probes.probe_settings(ProbeSettings(), given, inputs=tuple(given.inputs))
-    return settings, partial(run_probes, settings, given.root, partial(print, flush=True))
+    return settings, partial(run_probes, settings, given.root)
 
 
 def _inputs_of(text: str) -> str:

@@ -27,7 +27,7 @@ from ask_lib.evaluate.controls import centre_mask
 from ask_lib.evaluate.retrieval import average_precision, hits, rank
 from ask_lib.evaluate.spread import Interval, bootstrap
 from ask_lib.methods.descriptors import PCA, l2_normalize
-from ask_lib.methods.encoding import VLAD, FisherVector, avg_max_pool, avg_pool, crow, gem, max_pool, rmac, spoc
+from ask_lib.methods.encoding import POOLINGS, VLAD, FisherVector, avg_max_pool, avg_pool, max_pool, spoc
 from ask_lib.methods.scda import activation_map, bounding_box, mean_mask, scda, selection_mask
 from ask_lib.models.backbones import Backbone, load_backbone
 from ask_lib.represent import Coded, Pooled, Representation, SCDAPlus, WithMirror, as_it_is, extract
@@ -45,6 +45,7 @@ DIMENSIONS = (64, 256)  # the paper's 256, and fewer, as the gallery is small
 WHOLE = 0.9  # a component that holds more of what is above the mean counts as the only piece
 FITTED_EACH = 10  # pictures a class that the codebooks are fitted on
 BATCH = 20
+IN_TABLES = {"spoc": "SPoC (with cen.)", "crow": "CroW", "gem": "GeM", "rmac": "R-MAC", "avg_max": "avg&max"}
 STEPS = {  # differences of two rows, query by query
     "the largest piece": ("SCDA", "SCDA, all above"),
     "the second layer": ("SCDA+", "SCDA"),
@@ -56,7 +57,7 @@ Rows = Mapping[str, Representation]
 
 
 def rows_of(high: str, low: str, alpha: float = 0.5) -> dict[str, Representation]:
-    """The rows of a retrieval table that need no fit, under the names of SCDA's Tables 2 and 3.
+    """The rows of a retrieval table that need no fit: every pooling, under the names of SCDA's Tables 2 and 3.
 
     ``avg&max`` is SCDA's "Pool5": mean and maximum of all descriptors. ``SCDA, all above`` leaves out the component
     step. With ``avg&max, flip`` and ``SCDA, flip`` one sees what the mirror alone gives to SCDA_flip+.
@@ -64,15 +65,10 @@ def rows_of(high: str, low: str, alpha: float = 0.5) -> dict[str, Representation
     every = Pooled(partial(avg_max_pool, normalize=True), high)
     selected, plus = Pooled(scda, high, selection_mask), SCDAPlus(high, low, alpha)
     return {
-        "avg": Pooled(avg_pool, high),
-        "max": Pooled(max_pool, high),
-        "avg&max": every,
+        **{IN_TABLES.get(name, name): Pooled(pool, high) for name, pool in POOLINGS.items()},
+        "avg&max": every,  # in place of the plain one
         "avg&max, flip": WithMirror(every),
         "SPoC (without cen.)": Pooled(partial(spoc, center_prior=False), high),
-        "SPoC (with cen.)": Pooled(spoc, high),
-        "CroW": Pooled(crow, high),
-        "GeM": Pooled(gem, high),
-        "R-MAC": Pooled(rmac, high),
         "avg, selected": Pooled(avg_pool, high, selection_mask),
         "max, selected": Pooled(max_pool, high, selection_mask),
         "SCDA, all above": Pooled(scda, high, mean_mask),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ from ask_lib.train.run import build, run
 from ask_lib.train.tasks import find_experiment
 from ask_lib.train.tasks.rooms import ROOMS_SPECS
 from ask_scenes.rooms import LABELS
+from experiments.recording import command_of
 
 PACKAGE = Path(small.__file__).resolve().parent / "packaged"
 LIMIT = 4 * 2**20  # bytes: what a clone and a page can carry
@@ -125,7 +125,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if given.changes and given.to == PACKAGE:
             raise ConfigError("a changed config would overwrite what ships: give it another folder with --to.")
         how = {"progress": not given.quiet}
-        command = shlex.join(["python", "-m", "experiments.weights", *words])
+        command = command_of("experiments.weights", words)
         names = given.networks or SHIPPED
         for name in names:
             check_choice("network", name, SHIPPED)

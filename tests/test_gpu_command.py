@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from ask_lib.results import new_result, read_result, write_result
+from ask_scenes import objects, rooms
 from benchmarks import suite
 from benchmarks.alternate import alternate, line
 from experiments import gpu
@@ -46,20 +47,19 @@ def setting(out: Path, seconds: float = 60) -> Setting:
 # --- a machine without much ---------------------------------------------------------------------------------------
 
 
-FAKE = """
-import sys, time, pathlib
-from experiments import gpu
-entry = gpu.Entry("good", "", 0, ("tests.gpu_children", "good", "{out}"))
-setting = gpu.Setting("cpu", False, pathlib.Path(sys.argv[1]), time.time() + 60)
-print(gpu.run_all([entry], setting, "")["values"])
-"""
-
-
 def test_it_runs_on_a_bare_machine(tmp_path: Path):
-    fake("good", tmp_path)
-    command = [sys.executable, "-c", FAKE, str(tmp_path)]
+    out = tmp_path / "out"
+    words = ["--only", "gpu_drawing", "--device", "cpu", "--tiny", "--minutes", "1", "--out", str(out)]
+    command = [sys.executable, "-m", "experiments.gpu", *words]
     done = subprocess.run(command, cwd=ROOT, env=bare(tmp_path, BARE), capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1:] == ["{'good': 'done'}"], done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary, found = read_result(out / "gpu_summary.json"), read_result(out / "gpu_drawing.json")
+    assert len(list(out.iterdir())) == 2  # a part leaves its one file
+    assert summary["values"] == {"gpu_drawing": "done"} and summary["details"]["gpu_drawing"]["result"] == found
+    assert found["command"] == "python -m experiments.gpu --only gpu_drawing --device cpu --tiny"
+    assert found["complete"] and found["data"] == {"rooms": rooms.VERSION, "objects": objects.VERSION}
+    assert found["values"]["rooms: colours off by more than 1/255, %"] == 0
+    assert found["values"]["objects: frames/s in batches of 2"] > 0
 
 
 def test_the_gpu_tests_can_be_collected_without_jupyter():
@@ -92,17 +92,6 @@ def fake(name: str, out: Path, minutes: float = 0.01, by: float = 1.0, complete:
     content = new_result(name, command="", complete=complete, values={"top1": 50.0}, environment={"device": "cpu"})
     write_result(out / "prepared", content)
     return Entry(name, "", minutes, ("tests.gpu_children", name, "{out}", "{device}", "{seconds}"), by)
-
-
-def test_a_real_part_is_run_as_the_command_runs_it(tmp_path: Path):
-    entry = next(each for each in gpu.PARTS if each.name == "gpu_drawing")
-    module, *words = gpu.words_of(entry, setting(tmp_path), time.time() + 60)
-    assert module == "experiments.gpu" and gpu.main(words) == 0
-    found = read_result(tmp_path / "gpu_drawing.json")
-    assert found["command"] == "python -m experiments.gpu --only gpu_drawing --device cpu --tiny"
-    assert found["complete"] and found["data"] == {"rooms": 1, "objects": 1}
-    assert found["values"]["rooms: colours off by more than 1/255, %"] == 0
-    assert found["values"]["objects: frames/s in batches of 2"] > 0
 
 
 def alive(pid: int) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
 import io
 import json
 import logging
@@ -20,7 +22,7 @@ from packaging.requirements import Requirement
 
 from tests.conftest import ROOT
 from tools.notebooks import INSTALLER, INSTALLER_CELL, assigned, check, configured_address, dump, parameters_cell, tidy
-from tools.project import ToolError, in_markdown, notebooks, read_json
+from tools.project import CAP_SECONDS, ToolError, in_markdown, notebooks, read_json
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -379,6 +381,54 @@ def test_each_equation_of_the_code_has_its_label_in_the_book_and_back():
     labels = [label for _, text in all_markdown() for label in re.findall(r"\(eq-([a-z]+-\d+)\)", text)]
     assert sorted(tag.lower() for tags in by_file.values() for tag in tags) == sorted(labels)
     assert len(labels) == len(set(labels)) > 0
+
+
+# --- the pages of the library --------------------------------------------------------------------------------------
+
+AUTO = re.compile(r"^\.\. auto(module|class|function):: ([\w.]+)\n(?:   :members:(.*)\n)?", re.MULTILINE)
+
+
+WHAT_IS_DRAWN = {"Scene", "scene_of", "content_hash", "Layout", "layout_of"}  # parts of a drawing, for who changes it
+
+
+def listed() -> set[tuple[str, str]]:
+    """What the pages list, as (module, name); the name is ``*`` where all of a module is listed."""
+    found = set()
+    for page in (ROOT / "book").glob("api_*.md"):
+        for kind, name, members in AUTO.findall(page.read_text()):
+            if kind == "module":
+                found |= {(name, each.strip()) for each in (members.strip() or "*").split(",")}
+            else:
+                found.add(tuple(name.rsplit(".", 1)))
+    return found
+
+
+def test_what_the_pages_list_is_there():
+    for module, name in listed():
+        assert name == "*" or hasattr(importlib.import_module(module), name), f"{module}.{name}"
+
+
+@pytest.mark.parametrize("package", ["ask_lib.represent", "ask_lib.train", "ask_scenes.rooms", "ask_scenes.objects"])
+def test_what_a_package_offers_is_listed(package: str):
+    module, pages = importlib.import_module(package), listed()
+    for name in module.__all__:
+        thing = getattr(module, name)
+        if (inspect.isfunction(thing) or inspect.isclass(thing)) and name not in WHAT_IS_DRAWN:
+            assert {(thing.__module__, name), (thing.__module__, "*"), (package, name)} & pages, name
+
+
+@pytest.mark.parametrize("package", ["methods", "evaluate"])
+def test_a_file_that_holds_methods_is_listed_whole(package: str):
+    names = {f"ask_lib.{package}.{path.stem}" for path in modules_of(f"ask_lib/{package}") if path.stem != "__init__"}
+    assert names <= {module for module, name in listed() if name == "*"}
+
+
+def test_how_long_a_chapter_may_take_is_told():
+    told = (ROOT / "book" / "how_to_read.md").read_text()
+    for profile, seconds in CAP_SECONDS.items():
+        (row,) = re.findall(rf"^\| `{profile}` \|.*", told, re.MULTILINE)
+        limit = f"{seconds:g} seconds" if seconds < 600 else f"{seconds / 60:g} minutes"
+        assert f"at most {limit} a chapter" in row or seconds == float("inf")
 
 
 def test_published_numbers_are_texts_with_their_own_digits():

@@ -50,10 +50,10 @@ def test_the_channels_order_comes_back(pool: Pooling):
 
 
 @every
-def test_a_factor_changes_the_length_and_not_the_direction(pool: Pooling):
+def test_a_factor_does_not_change_the_direction(pool: Pooling):
     one, three = pool(maps()), pool(3 * maps())
+    assert one.any(dim=1).all()
     torch.testing.assert_close(l2_normalize(three), l2_normalize(one), rtol=1e-5, atol=1e-7)
-    assert (three.norm(dim=1) >= one.norm(dim=1) * (1 - 1e-12)).all()
 
 
 @every

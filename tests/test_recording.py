@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import textwrap
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from PIL import Image
 
 from ask_lib.errors import ResultError
 from ask_lib.results import read_result, shell_word, without_machine
+from experiments import recording
 from experiments.recording import code_digest, command_of, kept, parser_of, pictures_digest, run, save
 from tools.imports import imported_names, own_files
 
@@ -136,11 +138,25 @@ def test_an_experiment_is_one_command(tmp_path: Path, capsys: pytest.CaptureFixt
     assert capsys.readouterr().out == f"recorded {tmp_path}/new/mine.json\n"
 
 
+def test_the_template_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(recording, "KEPT", tmp_path / "kept")
+    monkeypatch.setattr(recording, "code_digest", lambda module: f"digest of {module}")  # it has no file
+    lines = (recording.__doc__ or "").split("::\n", 1)[1].splitlines()
+    template = textwrap.dedent("\n".join(line for line in lines if line.startswith("    ") or not line))
+    names: dict[str, Any] = {"__name__": "experiments.mine", "__doc__": "Means."}
+    exec(compile(template, "mine.py", "exec"), names)
+    for seeds, begun in (("0 1", 2), ("0 1 2", 1)):
+        assert names["main"]([f"--out={tmp_path}", "--seeds", *seeds.split()]) == 0
+        assert capsys.readouterr().out.count("begun") == begun
+    found = read_result(tmp_path / "mine.json")
+    assert found["command"] == "python -m experiments.mine --seeds 0 1 2" and abs(found["values"]["mean"] - 0.5) < 0.05
+
+
 @pytest.mark.parametrize("seed", ["-1", "1.5", "x", str(2**32), ""])
 def test_a_wrong_seed_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], seed: str):
     with pytest.raises(SystemExit) as stopped:
         tried(["--out", str(tmp_path), f"--seeds={seed}"])
-    assert stopped.value.code == 2 and "a seed is a whole number from 0 to 4294967295" in capsys.readouterr().err
+    assert stopped.value.code == 2 and "expected a whole number from 0 to 4294967295" in capsys.readouterr().err
 
 
 def raises(error: BaseException) -> Any:

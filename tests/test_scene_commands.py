@@ -18,7 +18,7 @@ import torch
 
 from ask_lib.results import flat, read_result
 from ask_scenes.sheet import tiled, tinted
-from experiments.probes import Keep, ProbeSettings, colour_counts, command_line, record_probes
+from experiments.probes import Keep, ProbeSettings, colour_counts, record_probes
 from tests.conftest import ROOT
 
 # --- records of probes
@@ -48,14 +48,14 @@ def test_the_probes_commands_record_alike(name: str, tmp_path: Path, monkeypatch
     module = importlib.import_module(f"experiments.{name}_probes")
     seen: list[Any] = []
 
-    def fake(settings: Any, root: Path, report: Any, keep: Keep) -> dict[str, Any]:
+    def fake(settings: Any, root: Path, keep: Keep) -> dict[str, Any]:
         seen.append((settings, root))
         keep({"half": 1})
         return {"all": 2}
 
     monkeypatch.setattr(module, "run_probes", fake)
-    out = tmp_path / "probes.json"
-    where = ["--root", str(tmp_path), f"--out={out}"]
+    out = tmp_path / f"{name}_probes.json"
+    where = ["--root", str(tmp_path), f"--out={tmp_path}"]
     assert module.main(["--train", "60", *where, "--seeds", "3", "4", "--height", "48", "--seed", "7"]) == 0
     record = read_result(out)
     assert record["details"] == {"all": 2}
@@ -68,12 +68,6 @@ def test_the_probes_commands_record_alike(name: str, tmp_path: Path, monkeypatch
         module.main(["--roo", str(tmp_path)])  # an abbreviation would be recorded
 
 
-def test_a_command_line_names_no_place_of_this_machine():
-    words = ["probes", "--root", "/a b", "--seeds", "0", "1", "--out=/c/d.json", "--inputs", "rgb+depth", "a b"]
-    line = command_line("python -m ask_scenes.rooms", words)
-    assert line == "python -m ask_scenes.rooms probes --seeds 0 1 --inputs rgb+depth 'a b'"
-
-
 @pytest.mark.filterwarnings("ignore:The number of unique classes")  # nearly as many as frames, at these sizes
 @pytest.mark.slow  # scikit-learn and the optimisers load, and some eighty frames are drawn
 @pytest.mark.parametrize(
@@ -83,8 +77,8 @@ def test_a_command_line_names_no_place_of_this_machine():
 def test_the_probes_run(name: str, few: list[str], value: str, tmp_path: Path):
     module = importlib.import_module(f"experiments.{name}_probes")
     words = [*few, "--val", "10", "--height", "24", "--epochs", "1", "--seeds", "0", "--workers", "1"]
-    assert module.main([*words, "--root", str(tmp_path), "--out", str(tmp_path / "results" / "probes.json")]) == 0
-    record = read_result(tmp_path / "results" / "probes.json")
+    assert module.main([*words, "--root", str(tmp_path), "--out", str(tmp_path / "results")]) == 0
+    record = read_result(tmp_path / "results" / f"{name}_probes.json")
     assert record["complete"] and record["seeds"] == [0] and 0 <= record["values"][value] <= 100
 
 
@@ -167,9 +161,9 @@ WRONG_PROBES = {
     "seeds": ["--seeds", "0", "-1"],
     "seed": ["--seed", str(2**32)],
     "device": ["--device", "tpu"],
-    "out is a folder": ["--out", "folder"],
-    "out below a file": ["--out", "file/probes.json"],
-    "root": ["--root", "file", "--out", "new.json"],
+    "out is a file": ["--out", "file"],
+    "out below a file": ["--out", "file/results"],
+    "root": ["--root", "file", "--out", "folder"],
 }
 
 

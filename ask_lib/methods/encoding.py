@@ -162,8 +162,17 @@ def rmac(features: torch.Tensor, mask: torch.Tensor | None = None, *, levels: in
 
 Pooling = Callable[..., torch.Tensor]
 # Poolings that do not know where a cell lies (the cells may be permuted), those that do, and all of them.
-ORDERLESS: dict[str, Pooling] = {"avg": avg_pool, "max": max_pool, "avg_max": avg_max_pool, "crow": crow, "gem": gem}
-PLACED: dict[str, Pooling] = {"spoc": spoc, "rmac": rmac}
+ORDERLESS: dict[str, Pooling] = {
+    "avg": avg_pool,
+    "max": max_pool,
+    "avg_max": avg_max_pool,
+    "crow": crow,
+    "gem": gem,
+}
+PLACED: dict[str, Pooling] = {
+    "spoc": spoc,
+    "rmac": rmac,
+}
 POOLINGS = ORDERLESS | PLACED
 
 
