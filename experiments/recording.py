@@ -49,10 +49,9 @@ A run that is stopped goes on with the next part when the same command is given 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +60,7 @@ from ask_lib.errors import ResultError
 from ask_lib.files import check_writable, read_object, write_json
 from ask_lib.results import new_result, shell_word, without_machine, write_result
 from ask_scenes.commands import SEED, Parser
-from tools.imports import ROOT, own_files
+from tools.imports import ROOT, digest, own_files
 
 if TYPE_CHECKING:
     from ask_lib.data.image_folder import PictureFolder
@@ -116,15 +115,6 @@ def _held(path: Path, key: str) -> dict[str, Any] | None:
     return part if held.get("key") == key and isinstance(part, dict) else None
 
 
-def digest(parts: Iterable[bytes]) -> str:
-    """The first twelve digits of the SHA-256 of several byte strings, kept apart."""
-    total = hashlib.sha256()
-    for part in parts:
-        total.update(len(part).to_bytes(8, "little"))
-        total.update(part)
-    return total.hexdigest()[:12]
-
-
 def code_digest(*modules: str, root: Path = ROOT) -> str:
     """Of the code that makes a part: some modules and all of ours that they import, directly or not.
 
@@ -140,13 +130,14 @@ def code_digest(*modules: str, root: Path = ROOT) -> str:
         if not (place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()):
             raise ResultError(f"code_digest: no module {module!r} below {root}.")
     files = own_files(modules, root)
-    return digest(part for path in files for part in (path.relative_to(root).as_posix().encode(), path.read_bytes()))
+    parts = (part for path in files for part in (path.relative_to(root).as_posix().encode(), path.read_bytes()))
+    return digest(parts)[:12]
 
 
 def pictures_digest(pictures: PictureFolder) -> str:
     """Of the pictures' names, sizes and pixels."""
     read = ((each.name, str(each.image.size), each.image.tobytes()) for each in pictures)
-    return digest(part for name, size, pixels in read for part in (name.encode(), size.encode(), pixels))
+    return digest(part for name, size, pixels in read for part in (name.encode(), size.encode(), pixels))[:12]
 
 
 def command_of(module: str, words: Sequence[str]) -> str:

@@ -640,7 +640,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: p
 
 
 def test_fingerprints_keep_their_parts_apart():
-    assert project.digest([b"ab", b"c"]) != project.digest([b"a", b"bc"])
+    assert imports.digest([b"ab", b"c"]) != imports.digest([b"a", b"bc"])
 
 
 # --- the rendered pages: each check is shown to fail ----------------------------------------------------------------

@@ -16,6 +16,7 @@ from typing import Any
 
 from ask_lib.show.record import Value
 from tools.expect import recorded_in
+from tools.imports import digest
 from tools.inputs import files_behind, marks_of
 from tools.notebooks import assigned, code_cells, parameters_cell
 from tools.project import (
@@ -25,7 +26,6 @@ from tools.project import (
     ROOT,
     ToolError,
     chosen_notebooks,
-    digest,
     executed_path,
     exit_status,
     one_at_a_time,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -46,3 +47,12 @@ def own_files(modules: Iterable[str], root: Path = ROOT) -> list[Path]:
                     found.add(path)
                     waiting |= imported_names(path.read_text(encoding="utf-8")) - seen
     return sorted(found)
+
+
+def digest(parts: Iterable[bytes]) -> str:
+    """sha256 of several byte strings, kept apart."""
+    total = hashlib.sha256()
+    for part in parts:
+        total.update(len(part).to_bytes(8, "little"))
+        total.update(part)
+    return total.hexdigest()

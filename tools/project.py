@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
 import re
 import shutil
@@ -77,15 +76,6 @@ def executed_path(source: Path, profile: str) -> Path:
 def site_path(profile: str) -> Path:
     """Where the rendered pages of a profile lie; ``book`` is the one that people read."""
     return BUILD / "html" if profile == "book" else BUILD / f"html-{profile}"
-
-
-def digest(parts: Iterable[bytes]) -> str:
-    """sha256 of several byte strings, kept apart."""
-    total = hashlib.sha256()
-    for part in parts:
-        total.update(len(part).to_bytes(8, "little"))
-        total.update(part)
-    return total.hexdigest()
 
 
 def tree_bytes(folders: Iterable[Path], suffixes: tuple[str, ...] = ()) -> Iterator[bytes]:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools.check_pages import problems_of
+from tools.imports import digest
 from tools.notebooks import configured_address
 from tools.project import (
     BUILD,
@@ -19,7 +20,6 @@ from tools.project import (
     PROFILES,
     ROOT,
     ToolError,
-    digest,
     executed_path,
     exit_status,
     notebooks,
