@@ -27,6 +27,9 @@ _ADD_BATCH = "Add a batch axis with mask[None] if it is one mask."
 def activation_map(features: torch.Tensor) -> torch.Tensor:
     """[SCDA-1] The activation map: the sum over channels of ``(B, C, H, W)``, after ReLU.
 
+    >>> activation_map(torch.tensor([[[[3.0, 0.0, 1.0]], [[4.0, 0.0, 0.0]]]]))
+    tensor([[[7., 0., 1.]]])
+
     Returns:
         ``(B, H, W)``, in single precision at least.
     """
@@ -47,6 +50,9 @@ def mean_mask(features: torch.Tensor, factor: float = 1.0) -> torch.Tensor:
 
 def selection_mask(features: torch.Tensor, largest: bool = True) -> torch.Tensor:
     """The cells that SCDA keeps: the largest component of those above the mean.
+
+    >>> selection_mask(torch.tensor([[[[3.0, 0.0, 4.0, 5.0]]]]))
+    tensor([[[False, False,  True,  True]]])
 
     Args:
         features: ``(B, C, H, W)``, after ReLU.
@@ -124,6 +130,9 @@ def lower_mask(features: torch.Tensor, component: torch.Tensor) -> torch.Tensor:
 def scda_plus(pool5: torch.Tensor, relu5_2: torch.Tensor, alpha: float = 0.5) -> torch.Tensor:
     """[SCDA-8] SCDA of two layers, the lower one with weight ``alpha``.
 
+    >>> scda_plus(torch.tensor([[[[3.0, 1.0]]]]), torch.tensor([[[[0.0, 4.0, 1.0, 1.0]]]]))
+    tensor([[1.0000, 1.0000, 0.5000, 0.5000]])
+
     Args:
         pool5: ``(B, C, h, w)``, the last map, after ReLU and pooling.
         relu5_2: ``(B, C', H, W)``, a lower layer's map of the same images, after ReLU.
@@ -158,6 +167,9 @@ def scda_flip_plus(
 
 def bounding_box(mask: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """The box about a mask, in pixels of the image; for ``selection_mask`` it is where SCDA sees the object.
+
+    >>> bounding_box(torch.tensor([[[False, True], [False, False]]]), (120, 160))
+    tensor([[ 80,   0, 160,  60]])
 
     The grid covers the whole image. The box holds the pixels whose centres lie in the mask's cells: it is the box
     about ``resize_mask(mask, size)``.
