@@ -19,8 +19,8 @@ MODULES = [
     for path in sorted((ROOT / "ask_lib" / package).rglob("*.py"))
 ]
 WITHOUT = {  # steps and helpers, which their neighbours' examples show
-    "Images", "Representation", "activation_map", "bounding_box", "check_map", "extract", "lower_mask",
-    "mean_mask", "rmac_regions", "scda_flip_plus", "scda_plus", "selection_mask", "Coded", "SCDAPlus", "WithMirror",
+    "Images", "Representation", "check_map", "extract", "lower_mask",
+    "mean_mask", "rmac_regions", "scda_flip_plus", "Coded", "SCDAPlus", "WithMirror",
 }  # fmt: skip
 
 
