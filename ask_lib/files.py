@@ -58,10 +58,10 @@ def _part(path: Path) -> Path:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON atomically: two-space indent, UTF-8, NaN refused (it is no JSON)."""
+    """Write JSON atomically: two-space indent, UTF-8 (other bytes of names escaped), NaN refused (no JSON)."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with atomic_path(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")  # "\udcff" is what JSON escapes so too
 
 
 def read_object(path: Path, what: str, error: type[AskError]) -> dict[str, Any]:
@@ -73,10 +73,11 @@ def read_object(path: Path, what: str, error: type[AskError]) -> dict[str, Any]:
         error: What to raise.
 
     Raises:
-        AskError: The given kind, if the file is missing, unreadable, damaged, too deep, holds NaN, or no object.
+        AskError: The given kind, if the file is missing, unreadable, damaged, too deep, no object, or holds NaN or a
+            number too large for a float.
     """
     try:
-        content = json.loads(path.read_bytes(), parse_constant=_refuse_constant, parse_float=_finite)
+        content = json.loads(path.read_bytes(), parse_constant=_refuse, parse_float=_finite, parse_int=_whole)
     except FileNotFoundError as cause:
         raise error(f"{path}: expected {what}, there is no such file.") from cause
     except (OSError, ValueError, RecursionError) as cause:  # damaged JSON, UTF-8 or nesting
@@ -88,13 +89,18 @@ def read_object(path: Path, what: str, error: type[AskError]) -> dict[str, Any]:
     return content
 
 
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
+def _refuse(text: str) -> float:
+    raise ValueError(f"{text[:20]} is no JSON number")
 
 
 def _finite(text: str) -> float:
     value = float(text)
-    return value if math.isfinite(value) else _refuse_constant(text)  # 1e999 is infinity
+    return value if math.isfinite(value) else _refuse(text)  # 1e999 is infinity
+
+
+def _whole(text: str) -> int:
+    _finite(text)
+    return int(text)
 
 
 def shown(text: str | Path) -> str:

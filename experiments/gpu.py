@@ -361,22 +361,33 @@ def run_all(entries: Sequence[Entry], setting: Setting, command: str) -> dict[st
 
 
 def run_entry(entry: Entry, setting: Setting, until: float) -> dict[str, Any]:
-    """One part in a process of its own: its state, its seconds, what it said if it failed, and what it wrote."""
-    began = time.time()
+    """One part in a process of its own: its state, its seconds, what it said if it failed, and what it wrote.
+
+    A file that lies there from an earlier run is this run's only where `run_part` came to its end, which judges it.
+    """
+    began, path = time.time(), setting.out / f"{entry.name}.json"
     if until - began < 60 * entry.minutes:
         needs = f"not begun: needs {entry.minutes} min, {max(0.0, until - began) / 60:.1f} left"
         return {"state": needs, "seconds": 0.0, "said": "", "result": None}
+    before = written_at(path)
     status, said = python(words_of(entry, setting, until - MARGIN), until - began, group=True)
-    try:
-        result: dict[str, Any] | None = read_result(setting.out / f"{entry.name}.json")
-    except ResultError as error:
-        result, said = None, f"{said}\n{error}"
-    whole = result is not None and result["complete"]
-    state = "done" if whole else "stopped"
-    if status not in (0, None):
-        state = f"failed (status {status})"
+    result: dict[str, Any] | None = None
+    if written_at(path) != before or (status == 0 and callable(entry.run)):
+        try:
+            result = read_result(path)
+        except ResultError as error:
+            said = f"{said}\n{error}"
+    else:
+        said = f"{said}\n{path}: this run did not write it."
+    whole = status == 0 and result is not None and result["complete"]
+    state = "done" if whole else "stopped" if status in (0, None) else f"failed (status {status})"
     said = "" if state == "done" else said[-TAIL:]
     return {"state": state, "seconds": round(time.time() - began, 1), "said": said, "result": result}
+
+
+def written_at(path: Path) -> int:
+    """When a file was last written, in nanoseconds; 0 for none."""
+    return path.stat().st_mtime_ns if path.is_file() else 0
 
 
 def words_of(entry: Entry, setting: Setting, until: float) -> list[str]:

@@ -9,7 +9,7 @@ import argparse
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,25 +34,32 @@ class ProbeSettings(probes.ProbeSettings):
 
 BATCH = 32  # frames that the network sees at once
 Features = Callable[[Objects], Array]
+Draw = Callable[[str, bool], Objects]  # split, and whether without the object
 
 
-def run_probes(
-    settings: ProbeSettings,
-    root: str | Path | None = None,
-    keep: probes.Keep = lambda numbers: None,
-) -> dict[str, Any]:
+def run_probes(settings: ProbeSettings, root: str | Path | None, part: probes.Part) -> dict[str, Any]:
     """All probes on the judge classes.
 
     Args:
         settings: Sizes.
         root: Cache folder.
-        keep: Given all results so far after each seed, so that a run that is stopped leaves something.
+        part: Keeps the numbers of the probes without a network, and those of both networks of a seed.
 
     Returns:
         ``chance`` and, by probe, percent correct; the network's ``mean`` and ``values`` over the seeds.
     """
-    train, val = (_objects(name, settings, root) for name in ("train", "val"))
-    bare_train, bare_val = (_objects(name, settings, root, removed=True) for name in ("train", "val"))
+    draw = cache(partial(_objects, settings, root))  # only where a part is made
+    results = part("linear", partial(_linear, draw))
+    found = [part(f"{seed}", partial(_networks, draw, settings, seed)) for seed in settings.seeds]
+    for name in found[0]:
+        values = [each[name] for each in found]
+        results[name] = {"mean": statistics.mean(values), "values": values}
+    return results
+
+
+def _linear(draw: Draw) -> dict[str, Any]:
+    """The probes without a network: percent correct by name, and chance."""
+    train, val, bare_train, bare_val = (draw(split, removed) for removed in (False, True) for split in ("train", "val"))
     results: dict[str, Any] = {"chance": 100 / len(train.classes)}
     linear: tuple[tuple[str, Features, Objects, Objects], ...] = (
         ("colour_histogram_frame", colour_histogram, train, val),
@@ -65,17 +72,16 @@ def run_probes(
     for name, features, first, second in linear:
         results[name] = _forest(features(first), first, features(second), second, linear=name != "silhouette")
         print(f"{name}: {results[name]:.1f}", flush=True)
-    for name, first, second in (("network", train, val), ("network_object_removed", bare_train, bare_val)):
-        values: list[float] = []
-        for seed in settings.seeds:
-            values.append(_network(first, second, settings, seed))
-            results[name] = {"mean": statistics.mean(values), "values": values}
-            keep(results)
-        print(f"{name}: {results[name]}", flush=True)
     return results
 
 
-def _objects(split: str, settings: ProbeSettings, root: str | Path | None, removed: bool = False) -> Objects:
+def _networks(draw: Draw, settings: ProbeSettings, seed: int) -> dict[str, Any]:
+    """Percent correct of both networks of a seed."""
+    names = {"network": False, "network_object_removed": True}
+    return {name: _network(draw("train", bare), draw("val", bare), settings, seed) for name, bare in names.items()}
+
+
+def _objects(settings: ProbeSettings, root: str | Path | None, split: str, removed: bool) -> Objects:
     options = ObjectOptions(size=settings.size, remove_object=removed)
     count = settings.train if split == "train" else settings.val
     return Objects(split, count, settings.data_seed, options, root=root, workers=settings.workers)
@@ -185,7 +191,7 @@ def main(words: Sequence[str] | None = None) -> int:
     return probes.run_probes_command(parser, {"objects": VERSION}, _prepared_run, words)
 
 
-def _prepared_run(given: argparse.Namespace) -> tuple[ProbeSettings, Callable[[probes.Keep], probes.Numbers]]:
+def _prepared_run(given: argparse.Namespace) -> tuple[ProbeSettings, Callable[[probes.Part], probes.Numbers]]:
     settings = probes.probe_settings(ProbeSettings(), given)
     return settings, partial(run_probes, settings, given.root)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,13 @@ from typing import Any, TypeVar
 import torch
 
 from ask_lib.reproduce import environment_report
-from ask_lib.results import flat, new_result, write_result
+from ask_lib.results import flat
 from ask_scenes.commands import COUNT, HEIGHT, SEED, add_cache, three_by_four, whole
 from ask_scenes.drawing import usable_device
-from experiments.recording import parser_of, run
+from experiments.recording import KEPT, code_digest, kept, parser_of, run, save
 
 Numbers = dict[str, Any]
-Keep = Callable[[Numbers], None]
+Part = Callable[[str, Callable[[], Numbers]], Numbers]  # by its name, what makes it: kept, or made now
 COLOURS = 6**3
 
 
@@ -52,43 +51,46 @@ Settings = TypeVar("Settings", bound=ProbeSettings)
 
 
 def record_probes(
-    out: Path, command: str, data: Mapping[str, int], settings: ProbeSettings, run: Callable[[Keep], Numbers]
+    out: Path, name: str, command: str, data: Mapping[str, int], settings: ProbeSettings, run: Callable[[Part], Numbers]
 ) -> dict[str, Any]:
     """Run probes and write them down with all that is needed to run them again.
 
     Args:
-        out: The JSON file. It is written whole each time, so that a run that is stopped leaves what it had.
+        out: The folder of the recorded run, which is written once, at the end.
+        name: Of the module in ``experiments``, and of the run. Its parts are kept in ``_build/recorded/NAME``, so that
+            a run that is stopped goes on with the next.
         command: What to type to repeat it.
         data: The data set's name and version.
         settings: Of the probes.
-        run: Gives the numbers; what it is given takes those that there are so far.
+        run: Gives the numbers; it is given what keeps its parts.
 
     Returns:
-        What was written last. ``complete`` is false in a file that a stopped run left.
+        What was written; its seconds are those that the parts took.
     """
-    start, used = time.perf_counter(), dataclasses.asdict(settings)
+    used, environment = dataclasses.asdict(settings), environment_report(torch.device(settings.device))
+    changing = {key: value for key, value in used.items() if key not in ("seeds", "workers")}  # no part hangs on these
+    made_from = f"{code_digest(f'experiments.{name}')}, {environment}, {changing}"
+    seconds = []
 
-    def record(numbers: Numbers, complete: bool) -> dict[str, Any]:
-        content = new_result(
-            out.stem,
-            title=f"Probes of the synthetic {' and '.join(data)}",
-            command=command,
-            data=data,
-            settings={**used, "split": "val"},
-            seeds=settings.seeds,
-            complete=complete,
-            seconds=time.perf_counter() - start,
-            values=flat(numbers) | flat(used, "settings_"),
-            details=numbers,
-            environment=environment_report(torch.device(settings.device)),
-        )
-        write_result(out.parent, content)
-        return content
+    def part(key: str, make: Callable[[], Numbers]) -> Numbers:
+        made = kept(KEPT / name, key, made_from, make)
+        seconds.append(made.pop("seconds"))
+        return made
 
-    def keep(numbers: Numbers) -> None:
-        record(numbers, complete=False)
-
-    return record(run(keep), complete=True)
+    numbers = run(part)
+    return save(
+        out,
+        name,
+        title=f"Probes of the synthetic {' and '.join(data)}",
+        command=command,
+        data=data,
+        settings={**used, "split": "val"},
+        seeds=settings.seeds,
+        seconds=sum(seconds),
+        values=flat(numbers) | flat(used, "settings_"),
+        details=numbers,
+        environment=environment,
+    )
 
 
 def colour_counts(rgb: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
@@ -132,7 +134,7 @@ def probes_parser(name: str, about: str | None, usual: ProbeSettings, batch: int
 def run_probes_command(
     parser: argparse.ArgumentParser,
     data: Mapping[str, int],
-    prepare: Callable[[argparse.Namespace], tuple[ProbeSettings, Callable[[Keep], Numbers]]],
+    prepare: Callable[[argparse.Namespace], tuple[ProbeSettings, Callable[[Part], Numbers]]],
     words: Sequence[str] | None,
 ) -> int:
     """Run the probes and record them.
@@ -149,9 +151,7 @@ def run_probes_command(
 
     def body(given: argparse.Namespace) -> None:
         usable_device(given.device)
-        out = given.out / f"{parser.prog.rpartition('.')[2]}.json"
-        record_probes(out, given.command, data, *prepare(given))
-        print(f"recorded {out}")
+        record_probes(given.out, parser.prog.rpartition(".")[2], given.command, data, *prepare(given))
 
     return run(parser, body, words)
 

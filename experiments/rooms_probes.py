@@ -43,57 +43,51 @@ class ProbeSettings(probes.ProbeSettings):
     inputs: tuple[str, ...] = ("rgb", "depth", "rgb+depth")
 
 
-def run_probes(
-    settings: ProbeSettings,
-    root: str | Path | None = None,
-    keep: probes.Keep = lambda numbers: None,
-) -> dict[str, Any]:
+def run_probes(settings: ProbeSettings, root: str | Path | None, part: probes.Part) -> dict[str, Any]:
     """All probes.
 
     Args:
         settings: Sizes.
         root: Cache folder.
-        keep: Given all results so far after each seed, so that a run that is stopped leaves something.
+        part: Keeps the numbers of a seed.
 
     Returns:
         By probe: ``values`` a seed in percent, their ``mean`` and ``std`` (of the seeds themselves), and for the
         linear probes the class that was found best, and how often.
     """
-    results: dict[str, Any] = {}
-
-    def add(name: str, value: float, **more: Any) -> None:
-        summary = results.setdefault(name, {"values": []})
-        summary["values"].append(round(value, 2))
-        for key, one in more.items():
-            summary.setdefault(key, []).append(one)
-        if "best" in summary:
-            summary["highest"] = max(summary["best"])
-        summary["mean"] = round(statistics.fmean(summary["values"]), 2)
-        summary["std"] = round(statistics.pstdev(summary["values"]), 2)
-        print(f"{name}: {summary}", flush=True)
-
-    for seed in settings.seeds:
-        _replicate(settings, seed, root, add)
-        keep(results)
-    return results
+    found = [part(f"{seed}", partial(_replicate, settings, seed, root)) for seed in settings.seeds]
+    return {name: _summary([each[name] for each in found]) for name in found[0]}
 
 
-def _replicate(settings: ProbeSettings, seed: int, root: str | Path | None, add: Callable[..., None]) -> None:
-    """All probes once, on rooms and networks of their own."""
+def _summary(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Of one probe, over the seeds."""
+    summary: dict[str, Any] = {"values": [each["value"] for each in found]}
+    if "best" in found[0]:
+        summary |= {key: [each[key] for each in found] for key in ("best_class", "best")}
+        summary["highest"] = max(summary["best"])
+    summary["mean"] = round(statistics.fmean(summary["values"]), 2)
+    summary["std"] = round(statistics.pstdev(summary["values"]), 2)
+    return summary
+
+
+def _replicate(settings: ProbeSettings, seed: int, root: str | Path | None) -> dict[str, dict[str, Any]]:
+    """All probes once, on rooms and networks of their own: ``value`` of each, in percent."""
     plain = RoomOptions(size=settings.size)
     draw = partial(_rooms, settings=settings, seed=seed, root=root)
     train, val = draw("train", settings.train, options=plain), draw("val", settings.val, options=plain)
+    found: dict[str, dict[str, Any]] = {}
     for name, features in (("colour_histogram", colour_histogram), ("mean_depth", mean_depth)):
         share, best, best_share = _linear(features(train), train, features(val), val)
-        add(name, share, best_class=best, best=best_share)
-    add("key_masks", _forest(train, val, seed))
+        found[name] = {"value": round(share, 2), "best_class": best, "best": best_share}
+    found["key_masks"] = {"value": round(_forest(train, val, seed), 2)}
     others = {
         "key_objects_removed": draw("val", settings.val, options=replace(plain, remove_key_objects=True)),
         "distractors_removed": draw("val", settings.val, options=replace(plain, remove_distractors=True)),
     }
     for name in settings.inputs:
         for key, value in _network(name.split("+"), train, {"": val, **others}, settings, seed).items():
-            add(f"{name}_{key}" if key else name, value)
+            found[f"{name}_{key}" if key else name] = {"value": round(value, 2)}
+    return found
 
 
 def colour_histogram(rooms: Rooms) -> Array:
@@ -283,7 +277,7 @@ def main(words: Sequence[str] | None = None) -> int:
     return probes.run_probes_command(parser, {"rooms": VERSION}, _prepared_run, words)
 
 
-def _prepared_run(given: argparse.Namespace) -> tuple[ProbeSettings, Callable[[probes.Keep], probes.Numbers]]:
+def _prepared_run(given: argparse.Namespace) -> tuple[ProbeSettings, Callable[[probes.Part], probes.Numbers]]:
     settings = probes.probe_settings(ProbeSettings(), given, inputs=tuple(given.inputs))
     return settings, partial(run_probes, settings, given.root)
 

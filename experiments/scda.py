@@ -1,8 +1,8 @@
 """Record the runs of SCDA's chapter that do not fit a page's minutes, on 17 Category Flowers.
 
 ``flowers17`` writes results/scda_flowers17.json, the tables; ``masks`` writes results/scda_flowers17_masks.json, the
-masks of some pictures. Every part of the tables is kept in ``_build/recorded`` as soon as it is done, so a run that is
-stopped goes on with the next part. Other code, pictures, weights or seeds make all parts anew.
+masks of some pictures under the first seed. Every part of the tables is kept in ``_build/recorded`` as soon as it is
+done, so a run that is stopped goes on with the next part. Other code, pictures, weights or seeds make all parts anew.
 """
 
 from __future__ import annotations
@@ -411,7 +411,9 @@ def record_masks(args: argparse.Namespace, most: int = 4) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: returns the exit status."""
     parser = parser_of("experiments.scda", __doc__, seeds=[0, 1, 2, 3, 4])
-    parser.add_argument("run", choices=["flowers17", "masks"], help="the tables, or the masks of some pictures")
+    parser.add_argument(
+        "run", choices=["flowers17", "masks"], help="the tables, or the masks of some pictures, of the first seed alone"
+    )
     real = Path(os.environ.get("ASK_REALDATA") or Path(__file__).resolve().parents[2] / "shared" / "realdata")
     parser.add_argument("--images", type=Path, default=real / "flowers17", help="17 folders, one a class")
     parser.add_argument("--weights", type=Path, default=real / "weights" / "squeezenet1_0_imagenet.pt")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ask_lib.show.record import Value, recorded_values
 from tools.execute import execute
@@ -29,3 +30,10 @@ def _run(source: Path, folder: Path, **parameters: object) -> tuple[dict[str, Va
     notebook = read_json(target)
     texts = ["".join(o.get("text", "")) for cell in notebook["cells"] for o in cell.get("outputs", [])]
     return dict(recorded_values(notebook)), "\n".join(texts)
+
+
+def in_markdown(notebook: dict[str, Any]) -> Iterator[str]:
+    """The text of a notebook's Markdown cells."""
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "markdown":
+            yield "".join(cell["source"])

@@ -1,4 +1,7 @@
-"""What test_gpu_command runs in processes of their own: a part that is good, fails or hangs. Imports nothing heavy."""
+"""What test_gpu_command runs in processes of their own: a part that is good, fails, hangs, or comes to nothing.
+
+Imports nothing heavy.
+"""
 
 import shutil
 import subprocess
@@ -11,6 +14,10 @@ if __name__ == "__main__":
     sys.stdout.write(f"{' '.join([name, *words])}\n")
     if name == "fails":
         sys.exit(3)
+    if name == "idle":  # ends well, and wrote nothing
+        sys.exit(0)
+    if name == "stuck":  # is stopped before it writes
+        time.sleep(60)
     shutil.copy(Path(out) / "prepared" / f"{name}.json", out)
     if name == "hangs":
         own = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])

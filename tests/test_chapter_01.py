@@ -12,10 +12,10 @@ from PIL import Image
 from scipy.stats import t as student
 
 from ask_lib.show.record import published_text
-from tests.chapter import runner
+from tests.chapter import in_markdown, runner
 from tests.realdata import realdata
 from tools.expect import expected_of
-from tools.project import ROOT, ToolError, in_markdown, read_json
+from tools.project import ROOT, ToolError, read_json
 from tools.results import result_text
 
 CHAPTER = ROOT / "notebooks" / "01_scda.ipynb"

@@ -123,6 +123,25 @@ def test_each_part_has_its_end_and_leaves_what_it_found(tmp_path: Path, capsys: 
     assert [gpu.well(part) for part in summary["details"].values()] == [False, False, False, True]
 
 
+@pytest.mark.parametrize("function", [False, True], ids=["command", "function"])
+@pytest.mark.parametrize(
+    ("name", "state"), [("idle", "stopped"), ("stuck", "stopped"), ("fails", "failed (status 3)"), ("good", "done")]
+)
+def test_an_older_file_is_not_this_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, state: str, function: bool
+):
+    entry = fake(name, tmp_path)
+    (tmp_path / f"{name}.json").write_bytes((tmp_path / "prepared" / f"{name}.json").read_bytes())
+    if function:
+        words = gpu.words_of(entry, setting(tmp_path), 0)
+        monkeypatch.setattr(gpu, "words_of", lambda *args: words)
+        entry = Entry(name, "", 0.01, lambda setting, keep: {})
+    found = gpu.run_entry(entry, setting(tmp_path), time.time() + (1 if name == "stuck" else 60))
+    mine = name == "good" or (function and name == "idle")  # `run_part` says that what is there is of the same code
+    assert found["state"] == ("done" if mine else state) and (found["result"] is not None) == mine
+    assert mine or "this run did not write it" in found["said"]
+
+
 def test_a_finished_part_is_kept_and_a_stopped_one_is_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     made: list[int] = []
 

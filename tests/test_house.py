@@ -20,9 +20,10 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from tests.chapter import in_markdown
 from tests.conftest import ROOT
 from tools.notebooks import INSTALLER, INSTALLER_CELL, assigned, check, configured_address, dump, parameters_cell, tidy
-from tools.project import CAP_SECONDS, ToolError, in_markdown, notebooks, read_json
+from tools.project import CAP_SECONDS, ToolError, notebooks, read_json
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -163,7 +164,7 @@ def test_environment_yml_agrees_with_the_package():
 
 
 def test_the_extras_are_those_promised():
-    assert {"book", "test", "bench", "docs"} <= set(PYPROJECT["project"]["optional-dependencies"])
+    assert {"book", "test", "docs"} <= set(PYPROJECT["project"]["optional-dependencies"])
 
 
 # --- files --------------------------------------------------------------------------------------------------------
@@ -273,7 +274,8 @@ def test_the_installer_is_ten_lines_and_never_brings_torch():
 
 
 @pytest.mark.parametrize(
-    "source", ["import os", "print(1)", "N = len('a')", "N: int = 1", "if True:\n    N = 1", "N = ", "a.b = 1"]
+    "source",
+    ["import os", "print(1)", "N = len('a')", "N: int = 1", "if True:\n    N = 1", "N = ", "a.b = 1", "A = B = 1"],
 )
 def test_anything_but_assignments_among_the_settings_would_be_seen(tmp_path: Path, source: str):
     notebook = read_json(notebooks()[0])

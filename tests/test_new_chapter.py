@@ -8,10 +8,11 @@ from pathlib import Path
 import matplotlib
 import pytest
 
+from tests.chapter import in_markdown
 from tests.conftest import ROOT
 from tools import new_chapter
 from tools.notebooks import check, parameters_cell
-from tools.project import ToolError, in_markdown, read_json, toc_pages
+from tools.project import ToolError, read_json, toc_pages
 
 
 @pytest.fixture

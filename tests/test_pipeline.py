@@ -19,7 +19,7 @@ import nbformat
 import pytest
 
 from tests.conftest import ROOT
-from tools import check_browser, environment, execute, expect, imports, project, results
+from tools import check_browser, environment, execute, expect, imports, inputs, project, results
 from tools.check_pages import problems_of
 from tools.notebooks import KEPT_METADATA
 from tools.project import ToolError, exit_status, site_path, toc_pages, write_atomic
@@ -218,6 +218,7 @@ def test_a_knob_is_read_by_its_defaults_type_and_a_path_made_absolute(tmp_path: 
         "NAME": "2024", "LAYER": "layer3", "WEIGHTS": "imagenet",
     }  # fmt: skip
     assert parsed("NAME=true", "IMAGES=") == {"NAME": "true", "IMAGES": ""}
+    assert parsed("NAME=~nouserx", "LAYER=~nouserx/a") == {"NAME": "~nouserx", "LAYER": "~nouserx/a"}
     assert parsed("IMAGES=my/pictures", "WEIGHTS=w.pt") == {
         "IMAGES": str(tmp_path / "my" / "pictures"), "WEIGHTS": str(tmp_path / "w.pt"),
     }  # fmt: skip
@@ -236,6 +237,8 @@ def test_a_knob_is_read_by_its_defaults_type_and_a_path_made_absolute(tmp_path: 
         ("SIZES=" + "[" * 100_000, "its default"),
         ("IMAGES=2023", "no file or folder '2023'"),
         ("WEIGHTS=no/such.pt", "no file or folder 'no/such.pt'"),
+        ("IMAGES=~nouserx/pics", "no file or folder '~nouserx/pics'"),
+        ("IMAGES=~nouserx", "no file or folder '~nouserx'"),
     ],
     ids=lambda text: text[:12],
 )
@@ -303,6 +306,18 @@ def test_only_what_a_chapter_imports_makes_it_stale(tmp_path: Path, touched: str
     unrelated = {"ask_lib/other.py", "ask_lib/models/beside.py", "ask_lib/show/__init__.py", "ask_lib/show/page.js",
                  "ask_scenes/objects.py"}  # fmt: skip
     assert (execute.run_key(source, "smoke", {}, tmp_path) == before) == (touched in unrelated)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["%matplotlib inline\nimport ask_lib.a", "%%time\nimport ask_lib.a", "if True:\n    !nvidia-smi\nimport ask_lib.a",
+     "import ask_lib.a\nx = (7\n    % 2)"],
+)  # fmt: skip
+def test_lines_of_ipython_hide_no_import(tmp_path: Path, cell: str):
+    (tmp_path / "ask_lib").mkdir()
+    for name in ("__init__.py", "a.py", "b.py"):
+        (tmp_path / "ask_lib" / name).touch()
+    assert [path.name for path in inputs.files_behind([cell], tmp_path)] == ["__init__.py", "a.py"]
 
 
 def test_an_import_in_any_form_is_found():
@@ -401,6 +416,11 @@ def test_a_number_that_became_text_is_a_difference(kind: str, text: str | bool):
     assert expect.new_guard(text, {"value": 0.5, kind: 0.1}) == {"value": text}
 
 
+def test_a_number_too_large_for_a_float_is_a_difference():
+    for guard in ({"value": 1, "within": 2}, {"low": 0, "high": 1}, {"above": "a"}):
+        assert len(expect.differences({"a": 10**400}, {"a": guard})) == 1
+
+
 def test_a_value_may_be_one_of_some_texts():
     guard = {"any": ["within chance", "more than chance"]}
     for right in guard["any"]:
@@ -422,7 +442,8 @@ def test_a_guard_of_fewer_than_two_texts_is_refused(texts: object):
 @pytest.mark.parametrize(
     "guard",
     [None, [], {}, "a", {"value": None}, {"value": [1]}, {"value": 1, "relativ": 1}, {"value": 1.0, "std": "a"},
-     {"low": 1.0}, {"low": None, "high": 1.0}, {"below": 1}, {"value": float("inf")}, {"value": 1.0, "within": True}],
+     {"low": 1.0}, {"low": None, "high": 1.0}, {"below": 1}, {"value": float("inf")}, {"value": 1.0, "within": True},
+     {"value": 10**400}],
 )  # fmt: skip
 def test_what_is_no_guard_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guard: Any):
     with pytest.raises(ToolError, match=r"score: .*guard"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -77,6 +78,19 @@ def test_each_recorded_run_has_the_one_schema(path: Path):
     assert read_result(path)["name"] == path.stem
 
 
+def test_a_page_shows_no_half_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    for complete in (True, False):
+        content = new_result(
+            "run", command="python -m x", complete=complete, values={"gain": 1.0}, environment={"a": "b"}
+        )
+        write_result(tmp_path, content)
+        if complete:
+            assert results.result_text("run/gain")[1].endswith(", device unknown")
+    with pytest.raises(ToolError, match=r"results/run\.json is of a run that was stopped.*: python -m x$"):
+        results.result_text("run/gain")
+
+
 WHOLE = {"name": "run", "command": "python -m x", "values": {"score": 1.5, "network": "a"}}
 
 
@@ -86,12 +100,22 @@ def test_a_result_is_read_as_it_was_written(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
 
 
+def test_a_name_that_is_not_utf8_is_read_as_it_was(tmp_path: Path):
+    name = os.fsdecode(b"\xff.jpg")
+    path = write_result(tmp_path, new_result("run", command="", values={"worst": name}, details={name: "ä"}))
+    found = read_result(path)
+    assert found["values"] == {"worst": name} and found["details"] == {name: "ä"} and '"ä"' in path.read_text("utf-8")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("", "cannot read it"),
         ('{"schema": 1', "cannot read it"),
         ('{"values": NaN}', "NaN is no JSON number"),
+        ('{"values": 1e999}', "1e999 is no JSON number"),
+        ('{"values": -1' + "0" * 400 + "}", "-1000000000000000000 is no JSON number"),
+        ('{"values": 1' + "0" * 5000 + "}", "0 is no JSON number"),
         ("[" * 100_000, "nested too deep"),
         ("null", "it holds a NoneType"),
         ("[]", "it holds a list"),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import importlib
-import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,49 +18,67 @@ import numpy as np
 import pytest
 import torch
 
-from ask_lib.results import flat, read_result
+from ask_lib.results import flat, new_result, read_result, write_result
 from ask_scenes.sheet import tiled, tinted
-from experiments.probes import Keep, ProbeSettings, colour_counts, record_probes
+from experiments import probes
+from experiments.probes import Part, ProbeSettings, colour_counts, record_probes
 from tests.conftest import ROOT
 
 # --- records of probes
 
 
-def test_a_stopped_run_leaves_its_last_seed(tmp_path: Path):
-    out, settings = tmp_path / "results" / "probes.json", ProbeSettings(train=5, val=3)
+@pytest.fixture
+def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the probes' parts are kept."""
+    monkeypatch.setattr(probes, "KEPT", tmp_path / "kept")
+    return tmp_path / "kept"
 
-    def stops(keep: Keep) -> dict[str, Any]:
-        keep({"network": [1.5]})
-        raise KeyboardInterrupt
+
+def test_stopped_probes_go_on_and_leave_the_recorded_run(tmp_path: Path, parts: Path):
+    name, settings, made = "rooms_probes", ProbeSettings(train=5, val=3), []
+    old = write_result(tmp_path / "results", new_result(name, command="", values={"old": 1})).read_bytes()
+
+    def record(seeds: tuple[int, ...], stop: int, **more: int) -> dict[str, Any]:
+        def make(seed: int) -> dict[str, Any]:
+            if seed == stop:
+                raise KeyboardInterrupt
+            made.append(seed)
+            return {"score": seed + 0.5}
+
+        def run(part: Part) -> dict[str, Any]:
+            return {"network": {"values": [part(f"{seed}", partial(make, seed))["score"] for seed in seeds]}, "n": 1}
+
+        used = replace(settings, seeds=seeds, **more)
+        return record_probes(tmp_path / "results", name, "python -m x", {"rooms": 3}, used, run)
 
     with pytest.raises(KeyboardInterrupt):
-        record_probes(out, "python -m x", {"rooms": 3}, settings, stops)
-    left = read_result(out)
-    assert left["details"] == {"network": [1.5]} and left["complete"] is False
-    record = record_probes(out, "python -m x", {"rooms": 3}, settings, lambda keep: {"network": [1.5, 2.5]})
-    assert record["complete"] is True and json.loads(out.read_text())["details"] == {"network": [1.5, 2.5]}
-    assert record["values"]["settings_train"] == 5 and "network" not in record["values"]
+        record((0, 1), stop=1)
+    assert (tmp_path / "results" / f"{name}.json").read_bytes() == old
+    found = record((0, 1, 2), stop=-1, workers=1)
+    assert made == [0, 1, 2] and found["complete"] is True and found["seconds"] == 0.0
+    assert read_result(tmp_path / "results" / f"{name}.json")["details"] == found["details"]
+    assert found["details"] == {"network": {"values": [0.5, 1.5, 2.5]}, "n": 1} and found["values"]["n"] == 1
+    assert found["values"]["settings_train"] == 5 and found["settings"]["train"] == 5 and found["data"] == {"rooms": 3}
+    record((0,), stop=-1, train=6)  # made of other frames
+    assert made == [0, 1, 2, 0]
     assert flat({"rgb": {"mean": 1.0, "values": [1.0]}, "chance": 10}) == {"rgb_mean": 1.0, "chance": 10}
-    assert record["data"] == {"rooms": 3} and record["settings"]["train"] == 5 and record["environment"]["torch"]
-    assert [path.name for path in out.parent.iterdir()] == ["probes.json"]
 
 
 @pytest.mark.parametrize("name", ["rooms", "objects"])
-def test_the_probes_commands_record_alike(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_probes_commands_record_alike(name: str, tmp_path: Path, parts: Path, monkeypatch: pytest.MonkeyPatch):
     module = importlib.import_module(f"experiments.{name}_probes")
     seen: list[Any] = []
 
-    def fake(settings: Any, root: Path, keep: Keep) -> dict[str, Any]:
+    def fake(settings: Any, root: Path, part: Part) -> dict[str, Any]:
         seen.append((settings, root))
-        keep({"half": 1})
-        return {"all": 2}
+        return part("all", lambda: {"all": 2})
 
     monkeypatch.setattr(module, "run_probes", fake)
     out = tmp_path / f"{name}_probes.json"
     where = ["--root", str(tmp_path), f"--out={tmp_path}"]
     assert module.main(["--train", "60", *where, "--seeds", "3", "4", "--height", "48", "--seed", "7"]) == 0
     record = read_result(out)
-    assert record["details"] == {"all": 2}
+    assert record["details"] == {"all": 2} and (parts / f"{name}_probes" / "all.json").is_file()
     assert record["command"] == f"python -m experiments.{name}_probes --train 60 --seeds 3 4 --height 48 --seed 7"
     assert str(tmp_path) not in out.read_text()
     ((settings, root),) = seen
@@ -74,12 +94,14 @@ def test_the_probes_commands_record_alike(name: str, tmp_path: Path, monkeypatch
     ("name", "few", "value"),
     [("rooms", ["--train", "50", "--inputs", "rgb"], "rgb_mean"), ("objects", ["--train", "32"], "network_mean")],
 )
-def test_the_probes_run(name: str, few: list[str], value: str, tmp_path: Path):
+def test_the_probes_run(name: str, few: list[str], value: str, tmp_path: Path, parts: Path):
     module = importlib.import_module(f"experiments.{name}_probes")
     words = [*few, "--val", "10", "--height", "24", "--epochs", "1", "--seeds", "0", "--workers", "1"]
     assert module.main([*words, "--root", str(tmp_path), "--out", str(tmp_path / "results")]) == 0
     record = read_result(tmp_path / "results" / f"{name}_probes.json")
     assert record["complete"] and record["seeds"] == [0] and 0 <= record["values"][value] <= 100
+    kept = sorted(path.stem for path in (parts / f"{name}_probes").iterdir())
+    assert kept == (["0"] if name == "rooms" else ["0", "linear"])
 
 
 # --- the commands, sheets and colours
@@ -132,7 +154,12 @@ def one_line(run: Callable[[], int], capsys: pytest.CaptureFixture[str]) -> str:
     except SystemExit as left:
         status = left.code
     said = capsys.readouterr()
-    assert status == 2 and said.out == "" and said.err.startswith("error: ") and said.err.count("\n") == 1
+    assert (
+        status == 2
+        and re.fullmatch(r"(\w+: begun\n)?", said.out)
+        and said.err.startswith("error: ")
+        and said.err.count("\n") == 1
+    )
     return said.err
 
 
@@ -170,8 +197,9 @@ WRONG_PROBES = {
 @pytest.mark.parametrize("words", [*WRONG_PROBES.values(), ["--inputs", "rgb+smell"]], ids=[*WRONG_PROBES, "inputs"])
 @pytest.mark.parametrize("name", ["rooms", "objects"])
 def test_what_is_wrong_with_probes_is_one_line(
-    name: str, words: list[str], places: Path, capsys: pytest.CaptureFixture[str]
+    name: str, words: list[str], places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
+    monkeypatch.setattr(probes, "KEPT", places / "cache")
     main = importlib.import_module(f"experiments.{name}_probes").main
     one_line(lambda: main(words), capsys)
     assert sorted(path.name for path in places.iterdir()) == ["dead", "file", "folder"]

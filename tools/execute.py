@@ -206,7 +206,7 @@ def parse_parameters(pairs: Sequence[str], defaults: Mapping[str, Any]) -> dict[
 
 
 def _text_or_path(name: str, text: str) -> str:
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))  # noqa: PTH111 - Path's own raises where there is no such user
     if not text or not (name in PATH_KNOBS or os.sep in text):
         return text
     if not os.access(path, os.F_OK):

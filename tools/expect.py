@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -84,7 +84,7 @@ def check_guard(name: str, guard: Any) -> None:
 
 
 def _is_number(value: Any) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def _problem(value: Value, guard: Mapping[str, Any], recorded: Mapping[str, Value]) -> str:

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tools.imports import ROOT, imported_names, own_files
 
 PACKAGES = ("ask_lib", "ask_scenes")
+MAGIC = re.compile(r"^([ \t]*)[%!].*", re.MULTILINE)  # IPython's own lines: %matplotlib inline, !nvidia-smi
 
 
 def files_behind(sources: Iterable[str], root: Path = ROOT) -> list[Path]:
     """The files of our packages that some code depends on, directly or not.
 
     Args:
-        sources: Python code, such as the cells of a chapter. Code that does not parse imports nothing: its run fails.
+        sources: Python code, such as the cells of a chapter, also with IPython's lines that begin with % or !. Code
+            that does not parse without them either imports nothing.
         root: Where the packages lie.
 
     Returns:
         The modules, and what lies beside them in their packages and is no module: weights, tables, scripts. Sorted.
     """
     names: set[str] = set()
-    for source in sources:
+    for text in (text for source in sources for text in (source, MAGIC.sub(r"\1pass", source))):
         with contextlib.suppress(SyntaxError, ValueError):
-            names |= {name for name in imported_names(source) if name.split(".")[0] in PACKAGES}
+            names |= {name for name in imported_names(text) if name.split(".")[0] in PACKAGES}
     modules = own_files(names, root)
     return sorted({*modules, *(path for folder in {module.parent for module in modules} for path in _data_of(folder))})
 

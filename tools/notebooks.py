@@ -116,8 +116,8 @@ def assigned(settings: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     try:
         for node in ast.parse("".join(settings["source"])).body:
-            if not (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)):
-                raise ValueError(f"line {node.lineno} is no assignment")
+            if not (isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)):
+                raise ValueError(f"line {node.lineno} is no assignment to one name")
             found[node.targets[0].id] = ast.literal_eval(node.value)
     except (ValueError, SyntaxError) as error:
         raise ToolError(f"the cell tagged `parameters` may hold assignments of plain values only ({error})") from None

@@ -138,13 +138,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def in_markdown(notebook: dict[str, Any]) -> Iterator[str]:
-    """The text of a notebook's Markdown cells."""
-    for cell in notebook["cells"]:
-        if cell["cell_type"] == "markdown":
-            yield "".join(cell["source"])
-
-
 def exit_status(main: Callable[[], None]) -> int:
     """Run a command's body; a known failure becomes one line on stderr and status 1."""
     try:

@@ -48,7 +48,7 @@ def result_text(address: str) -> tuple[str, str]:
         address: ``NAME/value`` or ``NAME/value:.2f``.
 
     Raises:
-        ToolError: If there is no such run or value.
+        ToolError: If there is no such run or value, or the run was stopped: no page shows half a run.
     """
     where, _, spec = address.partition(":")
     name, _, key = where.rpartition("/")
@@ -56,11 +56,13 @@ def result_text(address: str) -> tuple[str, str]:
     if not path.is_file():
         raise ToolError(f"no recorded run {name!r} in results/")
     run = read_result(path)
+    if not run["complete"]:
+        raise ToolError(f"results/{name}.json is of a run that was stopped. Run it to its end: {run['command']}")
     values = run["values"]
     if key not in values:
         near = ", ".join(difflib.get_close_matches(key, values, n=3)) or f"none of its {len(values)} values"
         raise ToolError(f"results/{name}.json has no value {key!r}; near it: {near}")
-    source = f"results/{name}.json, commit {run['commit']}, {run['environment']['device']}"
+    source = f"results/{name}.json, commit {run['commit']}, {run['environment'].get('device', 'device unknown')}"
     try:
         text = format(values[key], spec)
     except ValueError as error:
