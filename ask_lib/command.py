@@ -27,7 +27,10 @@ def exit_status(body: Callable[[], int | None]) -> int:
             raise
         problem = describe(error)
     except KeyboardInterrupt:
-        sys.stderr.write("\nstopped; what was finished is kept, the same command goes on from there\n")
+        text = (
+            "stopped; what was finished is kept, the same command goes on from there (with --resume where it has one)"
+        )
+        sys.stderr.write(f"\n{text}\n")
         return 130
     sys.stderr.write(f"error: {' '.join(problem.splitlines())}\n")
     return 2

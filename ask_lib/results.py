@@ -22,6 +22,7 @@ import os
 import re
 import shlex
 import statistics
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -181,8 +182,13 @@ def _flat(numbers: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{name}", value
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value read from JSON is a finite number; true and false are none, nor is an int beyond all floats."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
 def _is_value(value: Any) -> bool:
-    return isinstance(value, str | bool) or (isinstance(value, int | float) and math.isfinite(value))
+    return isinstance(value, str | bool) or is_number(value)
 
 
 def _shown(value: Any) -> str:

@@ -48,6 +48,10 @@ def test_unknown_keys_are_refused_with_the_nearest():
         ("augment.crop=0.5", "augment.crop: expected 2 values"),
         ("lr.x=1", "single value"),
         ("augment=1", "augment"),
+        ("agument.flip=0", "Did you mean 'augment'"),
+        ("lr=1" + 400 * "0", "lr: expected a finite number"),
+        ("epochs=1" + 400 * "0", "epochs: expected a whole number"),
+        ("lr=" + 100_000 * "[", "lr: expected a finite number"),
     ],
 )
 def test_bad_values_are_refused(assignment, message):
@@ -86,7 +90,7 @@ def test_overrides():
     assert config.lr == 3.0 and isinstance(config.lr, float) and config.compile and config.network == "vgg"
     assert config.augment.crop == (0.08, 1.0) and config.augment.flip == 0.25 and config.schedule.kind == "step"
     assert ClassificationConfig().override([]) == ClassificationConfig()
-    assert config.override(['groups={"fc8": 10}', "groups.conv1=0"]).groups == {"fc8": 10.0, "conv1": 0.0}
+    assert config.override(['groups={"fc8": 10}', "groups.conv1.0=0"]).groups == {"fc8": 10.0, "conv1.0": 0.0}
 
 
 def test_configs_are_frozen_and_named_by_their_content():

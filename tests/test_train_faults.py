@@ -64,14 +64,14 @@ def test_one_flipped_bit_of_a_weight_is_seen(folder):
 @pytest.mark.parametrize("name", ["best.pt", "last.pt"])
 def test_a_bit_flipped_anywhere_is_seen_or_changes_nothing(folder, name):
     path, dice = folder / name, random.Random(0)
-    whole, expected = path.read_bytes(), checkpoint._sum(checkpoint.load(path))
+    whole, expected = path.read_bytes(), checkpoint.content_sum(checkpoint.load(path))
     refused = 0
     for _ in range(60):
         content = bytearray(whole)
         content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
         path.write_bytes(content)
         try:
-            assert checkpoint._sum(checkpoint.load(path)) == expected
+            assert checkpoint.content_sum(checkpoint.load(path)) == expected
         except CheckpointError as error:
             assert str(path) in str(error)
             refused += 1
@@ -102,7 +102,16 @@ def test_a_cut_file_and_a_missing_one_are_one_error(folder):
         ({"epoch": "3"}, "'epoch' is str"),
         ({"processes": {}}, "'processes' is dict"),
         ({"best": None}, "'best' is NoneType"),
-        ({"best": {}}, "does not fit this network"),
+        ({"best": {}}, "'best' names no epoch"),
+        ({"best": {"epoch": None, "value": None, "sha256": ""}}, "'best' names no epoch"),
+        ({"best": {"epoch": 0, "value": 0.5}}, "'best' has no sum"),
+        ({"best": {"epoch": 0, "value": 0.5, "sha256": "0"}}, "best.pt: holds another network|holds epoch"),
+        ({"history": [3]}, "history is not that of 2 epochs"),
+        ({"history": []}, "history is not that of 2 epochs"),
+        ({"history": [{}, {}]}, "history is not that of 2 epochs"),
+        ({"epoch": -1}, "its epoch is -1"),
+        ({"epoch": 3}, "its epoch is 3, the run has 2"),
+        ({"epoch": True}, "'epoch' is bool"),
         ({"history": 3}, "'history' is int"),
         ({"optimizer": {"state": {}}}, "does not fit"),
     ],
@@ -111,6 +120,28 @@ def test_missing_and_wrongly_typed_entries(folder, changes, says):
     rewritten(folder / "last.pt", **changes)
     with pytest.raises(CheckpointError, match=says):
         resume(folder)
+
+
+def test_an_optimizer_of_another_shape_is_refused(folder):
+    path = folder / "last.pt"
+    whole = checkpoint.load(path)["optimizer"]
+    no_factor = [{key: value for key, value in group.items() if key != "factor"} for group in whole["param_groups"]]
+    first = {**whole["state"], 0: {"momentum_buffer": torch.zeros(2)}}
+    for wrong in ({"param_groups": no_factor}, {"state": {}}, {"state": first}, {"state": {**whole["state"], 0: {}}}):
+        rewritten(path, optimizer={**whole, **wrong})
+        with pytest.raises(CheckpointError, match=r"last\.pt.*does not fit this network \(optimizer"):
+            resume(folder)
+
+
+def test_content_without_a_sum_is_one_error(folder):
+    endless = []
+    endless.append(endless)
+    path = folder / "last.pt"
+    whole = torch.load(path, weights_only=True)
+    for odd in (torch.eye(2).to_sparse(), torch.zeros(2, device="meta"), endless):
+        torch.save({**whole, "history": [odd]}, path)
+        with pytest.raises(CheckpointError, match=r"last\.pt"):
+            resume(folder)
 
 
 def test_a_newer_format_and_a_checkpoint_of_nobody(folder):

@@ -96,6 +96,32 @@ def test_wrong_terms_are_refused():
         meter.add({"main": torch.zeros(())}, 3, 1)
 
 
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_all_labels_are_checked_at_the_start(plain, part):
+    task, config = plain
+    wrong = TensorData(task.train.data.inputs, torch.full((120,), 6))
+    with pytest.raises(RangeError, match=rf"{part}\.labels"):
+        fit(replace(task, **{part: wrong}), config, progress=False)
+
+
+def test_nothing_to_minimise_is_refused(plain):
+    for terms, weights in (({}, {}), ({"a": torch.zeros(())}, {"a": 0.0})):
+        with pytest.raises(ConfigError, match="nothing to minimise"):
+            Meter(weights).add(terms, 3, 0)
+
+
+def test_what_a_run_froze_is_free_again(plain):
+    task, config = plain
+    fit(task, replace(config, epochs=1, groups={"0": 0.0}), progress=False)
+    assert all(parameter.requires_grad for parameter in task.network.parameters())
+
+
+def test_processes_part_no_class(plain):
+    task, config = plain
+    with pytest.raises(ConfigError, match="per_class"):
+        loop.Run(task, replace(config, batch=15, per_class=5), Process(torch.device("cpu"), 0, 2))
+
+
 def test_the_learning_rate_follows_the_schedule(plain):
     task, config = plain
     config = replace(config, epochs=4, schedule=Schedule(kind="step", every=2, factor=0.5, warmup=1))

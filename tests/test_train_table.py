@@ -45,7 +45,7 @@ def test_a_table_holds_its_numbers_and_what_they_stand_on(small):
 def test_only_what_is_missing_is_trained(small):
     given, done = small
     first = run_table("small", seeds=[0], **given)
-    assert len(done) == 2
+    assert len(done) == 2 and not first["complete"]  # seed 1 is missing
     second = run_table("small", **given)
     assert len(done) == 4  # the two of seed 1
     assert second["rows"]["plain"]["runs"]["0"] == first["rows"]["plain"]["runs"]["0"]
@@ -58,10 +58,10 @@ def test_only_what_is_missing_is_trained(small):
 def test_a_changed_config_is_trained_again_and_never_mixed(small, monkeypatch):
     given, done = small
     run_table("small", **given)
-    rows = {"plain": Row("toy", (*QUICK, "lr=0.5"))}
+    rows = {"plain": Row("toy", (*QUICK, "lr=0.5")), "depth": TABLES["small"].rows["depth"]}
     monkeypatch.setitem(TABLES, "small", Table("A small one", rows, (0,)))
     content = run_table("small", **given)
-    assert len(done) == 5 and list(content["rows"]) == ["plain"]
+    assert len(done) == 5 and list(content["rows"]) == ["plain", "depth"]
     assert list(content["rows"]["plain"]["runs"]) == ["0"] and content["rows"]["plain"]["settings"]["lr"] == 0.5
 
 
@@ -103,6 +103,53 @@ def test_rows_of_another_type_are_refused(small, row):
     with pytest.raises(ResultError, match=r"small\.json: row 'plain'"):
         run_table("small", **given)
     assert not done
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        new_result("small", command="", values={"score": 1.0}),
+        new_result("small", command="", details={"a": 1}),
+        new_result("small", command="", rows={"gone": {"settings": {}, "runs": {}, "summary": {}}}),
+        new_result("large", command=""),
+    ],
+)
+def test_what_another_run_recorded_stays(small, other):
+    given, done = small
+    path = write_result(given["results"], other).rename(given["results"] / "small.json")
+    before = path.read_bytes()
+    with pytest.raises(ResultError, match=r"small\.json: (holds another run|row 'gone' is no row)"):
+        run_table("small", **given)
+    assert path.read_bytes() == before and not done
+
+
+RUN = {"digest": "", "data": {}, "seconds": 1.0, "numbers": {"a": 0.5}}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"digest": 1},
+        {"data": [1]},
+        {"data": None},
+        {"seconds": "x"},
+        {"numbers": {"a": "b"}},
+        {"numbers": {"a": 10**400}},
+    ],
+)
+def test_a_damaged_run_of_a_row_is_refused(small, change):
+    given, _ = small
+    row = {"settings": {}, "summary": {}, "runs": {"0": RUN | change}}
+    write_result(given["results"], new_result("small", command="", rows={"plain": row}))
+    with pytest.raises(ResultError, match=r"small\.json: row 'plain'|cannot read"):
+        run_table("small", **given)
+
+
+def test_a_finished_run_keeps_what_made_it(tmp_path):
+    config = row_config(Row("toy", QUICK), 0)
+    first = runs.run(config, out=tmp_path, progress=False, command="first")
+    assert runs.run(config, out=tmp_path, progress=False, command="second", resume=True) == first
+    assert json.loads((tmp_path / "result.json").read_text()) == first and first["command"] == "first"
 
 
 def test_a_damaged_result_of_a_run_is_named(small):

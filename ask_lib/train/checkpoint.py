@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import math
 import random
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,10 +22,11 @@ import torch
 
 from ask_lib.errors import CheckpointError
 from ask_lib.files import atomic_path, read_object, remove_parts, write_json
+from ask_lib.results import is_number
 from ask_lib.train.config import TrainConfig, differences
 from ask_lib.train.distributed import Process, in_main
 
-FORMAT = 3
+FORMAT = 4
 PATIENCE = 7.0  # seconds; a killed run's data workers notice within five, and may hold its lock until then
 ENTRIES: Mapping[str, type] = {"digest": str, "network": dict, "epoch": int}  # of both kinds of checkpoints
 LAST: Mapping[str, type] = {"optimizer": dict, "best": dict, "history": list, "processes": list}  # of last.pt, besides
@@ -57,7 +59,7 @@ def open_folder(folder: Path, config: TrainConfig, resume: bool) -> None:
 def save(path: Path, state: Mapping[str, Any]) -> None:
     """Write a checkpoint atomically, with its format and its sum."""
     whole = io.BytesIO()  # a full disk is then the system's error, not one of torch's
-    torch.save({**state, "format": FORMAT, "sha256": _sum(state)}, whole)
+    torch.save({**state, "format": FORMAT, "sha256": content_sum(state)}, whole)
     with atomic_path(path) as part:
         part.write_bytes(whole.getbuffer())
 
@@ -85,14 +87,39 @@ def load(path: Path, digest: str | None = None, more: Mapping[str, type] | None 
     if state["format"] != FORMAT:
         raise _refused(path, f"it has format {state['format']}, this code reads {FORMAT}: is it from another version?")
     for name, kind in {**ENTRIES, **(more or {})}.items():
-        if not isinstance(state.get(name), kind):
+        if not isinstance(state.get(name), kind) or isinstance(state[name], bool):
             raise _refused(path, f"its entry {name!r} is {type(state.get(name)).__name__}, not {kind.__name__}")
     del state["format"]
-    if state.pop("sha256", None) != _sum(state):
+    try:
+        fits = state.pop("sha256", None) == content_sum(state)
+    except (RuntimeError, TypeError) as error:  # a sparse tensor, one without data, a list within itself
+        raise _refused(path, f"its content has no sum ({type(error).__name__})") from error
+    if not fits:
         raise _refused(path, "its content does not match its SHA-256: it was damaged or changed")
     if digest is not None and state["digest"] != digest:
         raise _refused(path, "it belongs to a run with other settings, or another seed")
     return state
+
+
+def check_progress(path: Path, state: Mapping[str, Any], epochs: int) -> None:
+    """Raise a `CheckpointError` unless the epoch, the history and the best of a ``last.pt`` fit each other."""
+    epoch, history, best = state["epoch"], state["history"], state["best"]
+    if not 0 <= epoch <= epochs:
+        raise _refused(path, f"its epoch is {epoch}, the run has {epochs}")
+    if len(history) != epoch or not all(map(_is_epoch, history)):
+        raise _refused(path, f"its history is not that of {epoch} epochs")
+    number, value = best.get("epoch"), best.get("value")
+    none_yet = number == -1 and value == -math.inf
+    if not none_yet and not (type(number) is int and 0 <= number < epoch and is_number(value)):
+        raise _refused(path, "its entry 'best' names no epoch of the run and its accuracy")
+    if not isinstance(best.get("sha256"), str):
+        raise _refused(path, "its entry 'best' has no sum of the best network")
+
+
+def _is_epoch(entry: Any) -> bool:
+    scores = entry.get("validation", {"mean_class_accuracy": 0.0}) if isinstance(entry, dict) else None
+    accuracy = scores.get("mean_class_accuracy") if isinstance(scores, dict) else None
+    return is_number(accuracy) and is_number(entry.get("images_per_second"))
 
 
 @contextlib.contextmanager
@@ -100,7 +127,7 @@ def fitting(path: Path) -> Iterator[None]:
     """Inside, whatever does not fit (a network that changed) is a checkpoint's error."""
     try:
         yield
-    except (RuntimeError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (RuntimeError, KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise _refused(path, f"it does not fit this network ({' '.join(str(error).split())[:300]})") from error
 
 
@@ -109,7 +136,8 @@ def _refused(path: Path, why: str) -> CheckpointError:
     return CheckpointError(f"{path}: expected a checkpoint of this run, but {why}. {hint}")
 
 
-def _sum(content: Any) -> str:
+def content_sum(content: Any) -> str:
+    """SHA-256 of tensors and plain values in containers."""
     total = hashlib.sha256()
     _feed(total, content)
     return total.hexdigest()

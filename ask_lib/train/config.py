@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import reprlib
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from typing import Any, Self
 from ask_lib.checks import check_choice, check_range
 from ask_lib.errors import ConfigError
 from ask_lib.reproduce import LARGEST_SEED
+from ask_lib.results import is_number
 from ask_lib.train.augment import Augment
 
 
@@ -133,10 +135,10 @@ class TrainConfig:
             key, equals, text = assignment.partition("=")
             if not equals:
                 raise ConfigError(f"{assignment!r}: expected key=value, e.g. lr=0.1.")
-            *path, last = key.split(".")
+            *path, last = key.split(".", 1 if key.startswith("groups.") else -1)  # a prefix has dots of its own
             place = settings
             for part in path:
-                place = place.get(part, {})
+                place = place.setdefault(part, {})  # an unknown one is refused below
                 if not isinstance(place, dict):
                     raise ConfigError(f"{key}: {part} is a single value and has no {last!r}.")
             place[last] = _read(text)
@@ -184,14 +186,14 @@ def _coerce(name: str, value: Any, hint: Any) -> Any:
         if isinstance(value, list | tuple) and len(value) == len(kinds):
             return tuple(_coerce(name, item, kind) for item, kind in zip(value, kinds, strict=True))
     elif hint is float:
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        if is_number(value):
             return float(value)
     elif hint is int:
-        if isinstance(value, int) and not isinstance(value, bool):
+        if isinstance(value, int) and is_number(value):
             return value
     elif isinstance(value, hint):
         return value
-    raise ConfigError(f"{name}: expected {_describe(hint)}, got {value!r}.")
+    raise ConfigError(f"{name}: expected {_describe(hint)}, got {reprlib.repr(value)}.")
 
 
 def _describe(hint: Any) -> str:
@@ -204,6 +206,6 @@ def _describe(hint: Any) -> str:
 def _read(text: str) -> Any:
     """A value as JSON, a list where there is a comma, else the text itself."""
     for attempt in (text, f"[{text}]") if "," in text else (text,):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             return json.loads(attempt)
     return text

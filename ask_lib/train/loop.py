@@ -96,12 +96,13 @@ def fit(
 
     Raises:
         CheckpointError: If ``out`` holds another run or a damaged one, or another process trains there.
+        RangeError: If a label of any of the task's data is no class.
         NonFiniteError: If a loss term or the weights become NaN or infinite; checkpoints never hold such weights.
     """
     from tqdm.auto import tqdm
 
     process = process or Process(pick_device())
-    with checkpoint.hold_folder(out, process), explained(config.compile):
+    with checkpoint.hold_folder(out, process), explained(config.compile), _same_gradients(task.network):
         if out is not None:
             in_main(process, lambda: checkpoint.open_folder(out, config, resume))
             if not out.is_dir():
@@ -245,9 +246,16 @@ class Run:
 
     def __init__(self, task: Task, config: TrainConfig, process: Process, out: Path | None = None) -> None:
         self.task, self.config, self.process, self.device, self.out = task, config, process, process.device, out
-        check_classes("labels", task.train.labels, task.num_classes)
+        for name, data in (("train", task.train), ("validation", task.validation), ("test", task.test)):
+            if data is not None:  # now, not after hours
+                check_classes(f"{name}.labels", data.labels, task.num_classes)
         check_range("training samples", len(task.train.labels), process.world)
         check_range("config.batch", config.batch, process.world)  # no process without a sample
+        if config.per_class and config.batch // config.per_class % process.world:
+            raise ConfigError(
+                f"per_class: a batch has {config.batch // config.per_class} classes, which {process.world} processes "
+                "cannot share without parting a class. Change batch, per_class or the number of processes."
+            )
         self.steps_per_epoch = sum(len(index) >= process.world for index in batch_order(task, config, 0))
         seed_everything(mix(config.seed, process.rank))
         self.network = _place_network(task.network, config, process)
@@ -257,7 +265,7 @@ class Run:
         self.epoch, self.step = 0, 0
         self.meter = Meter(task.weights)
         self.history: list[dict[str, Any]] = []
-        self.best_epoch, self.best_value = -1, -float("inf")
+        self.best_epoch, self.best_value, self.best_sum = -1, -float("inf"), ""
         self.best_network: dict[str, torch.Tensor] = {}
         self.bar: Any = None  # while `fit` runs
 
@@ -281,7 +289,7 @@ class Run:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "epoch": self.epoch,
-            "best": {"epoch": self.best_epoch, "value": self.best_value},
+            "best": {"epoch": self.best_epoch, "value": self.best_value, "sha256": self.best_sum},
             "history": copy.deepcopy(self.history),
             "processes": gather(checkpoint.random_state(self.device), self.process),
         }
@@ -297,11 +305,12 @@ class Run:
                 f"{path}: written by {len(state['processes'])} processes, now there are {self.process.world}: the run "
                 "would not go on to the same numbers. Start as many as before."
             )
+        checkpoint.check_progress(path, state, self.config.epochs)
+        self.epoch, self.history = state["epoch"], state["history"]
+        self.best_epoch, self.best_value, self.best_sum = (state["best"][key] for key in ("epoch", "value", "sha256"))
         with checkpoint.fitting(path):
             self.network.load_state_dict(state["network"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.epoch, self.history = state["epoch"], state["history"]
-            self.best_epoch, self.best_value = state["best"]["epoch"], state["best"]["value"]
+            restore_optimizer(self.optimizer, state["optimizer"], self.config, begun=self.epoch > 0)
             checkpoint.restore_random_state(state["processes"][self.process.rank], self.device)
 
     def save(self) -> None:
@@ -322,6 +331,7 @@ class Run:
         if self.out is None:
             self.best_network = state
             return
+        self.best_sum = checkpoint.content_sum(state)
         content = {"digest": self.config.digest(), "network": state, "epoch": self.epoch, "validation": scores}
         checkpoint.save(self.out / "best.pt", content)
 
@@ -346,6 +356,11 @@ class Run:
         if state["epoch"] != self.best_epoch:
             raise CheckpointError(
                 f"{path}: holds epoch {state['epoch']}, the run's best is epoch {self.best_epoch} (both from 0). Put "
+                "back the right file, or move the folder away and start again."
+            )
+        if checkpoint.content_sum(state["network"]) != gather(self.best_sum, self.process)[0]:
+            raise CheckpointError(
+                f"{path}: holds another network than the run's best, from another run with these settings. Put "
                 "back the right file, or move the folder away and start again."
             )
         with checkpoint.fitting(path):
@@ -386,6 +401,47 @@ def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optim
         return torch.optim.SGD(groups, config.lr, config.momentum, weight_decay=config.weight_decay)
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
     return kind(groups, config.lr, weight_decay=config.weight_decay)
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, state: dict[str, Any], config: TrainConfig, *, begun: bool
+) -> None:
+    """Load an optimiser's state, which torch itself hardly checks.
+
+    Args:
+        optimizer: As `make_optimizer` makes it.
+        state: What its ``state_dict`` gave.
+        config: The run's.
+        begun: Whether it has stepped, so that there must be averages.
+
+    Raises:
+        ValueError: If settings, names or shapes are not this optimiser's; also what torch raises.
+    """
+    settings = [{key: value for key, value in g.items() if key not in ("params", "lr")} for g in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for own, group in zip(settings, optimizer.param_groups, strict=True):
+        if wrong := [key for key, value in own.items() if group.get(key) != value]:
+            raise ValueError(f"optimizer: {wrong[0]} is {group.get(wrong[0])!r}, expected {own[wrong[0]]!r}")
+    slots = {"momentum_buffer"} if config.optimizer == "sgd" else {"step", "exp_avg", "exp_avg_sq"}
+    if begun and not optimizer.state and (config.optimizer != "sgd" or config.momentum):
+        raise ValueError("optimizer: it has no averages, though it has stepped")
+    for parameter, entry in optimizer.state.items():
+        if entry.keys() != slots:
+            raise ValueError(f"optimizer: expected {sorted(slots)} of a parameter, got {sorted(entry)}")
+        for name, value in entry.items():
+            if value.shape != (() if name == "step" else parameter.shape):
+                raise ValueError(f"optimizer: {name} has shape {tuple(value.shape)}, not its parameter's")
+
+
+@contextlib.contextmanager
+def _same_gradients(network: nn.Module) -> Iterator[None]:
+    """Inside, parameters may be frozen; afterwards each wants a gradient, or not, as before."""
+    wanted = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
+    try:
+        yield
+    finally:
+        for parameter, gradient in wanted:
+            parameter.requires_grad_(gradient)
 
 
 def _factor(name: str, groups: Mapping[str, float]) -> float:

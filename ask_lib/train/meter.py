@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from ask_lib.checks import check_choice, check_shape
-from ask_lib.errors import NonFiniteError
+from ask_lib.errors import ConfigError, NonFiniteError
 from ask_lib.train.distributed import Process, all_reduce
 
 NEVER = 2**62
@@ -42,6 +42,8 @@ class Meter:
             check_shape(f"loss term {name!r}", value, (), "A step's terms are means over the batch.")
         for name in self.weights:
             check_choice("loss weight", name, terms)
+        if not any(self.weights.get(name, 1.0) for name in terms):
+            raise ConfigError("loss terms: the step gives none, or all have weight 0, so there is nothing to minimise.")
         self.names = list(terms)
         device = next(iter(terms.values())).device
         self.sums = torch.zeros(len(terms), dtype=torch.float64, device=device)

@@ -13,9 +13,15 @@ from ask_lib.train.loop import Task, batch_order, make_optimizer
 
 
 def train(task: Task, config: TrainConfig) -> nn.Module:
-    """Train a task's network on the CPU; ends with the last epoch's weights, equal to those of `fit`."""
+    """Train a task's network on the CPU; ends with the last epoch's weights.
+
+    They are those of `fit` in one process with ``final="last"``, ``precision`` auto or float32, and no ``compile``.
+    What ``groups`` freezes stays frozen.
+    """
     seed_everything(mix(config.seed, 0))
-    network = task.network.to(memory_format=torch.channels_last).train()
+    network = task.network.to(memory_format=torch.channels_last)
+    if not network.training:
+        network.train()
     optimizer = make_optimizer(network, config)
     generator = torch.Generator()
     for epoch in range(config.epochs):

@@ -6,6 +6,7 @@ The file is written after each one, so a killed table goes on where it stopped.
 
 from __future__ import annotations
 
+import re
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any
 
 from ask_lib.errors import ConfigError, ResultError
 from ask_lib.reproduce import environment_report, pick_device, seed_everything
-from ask_lib.results import new_result, read_result, summarise, write_result
+from ask_lib.results import is_number, new_result, read_result, summarise, write_result
 from ask_lib.train.checkpoint import hold, hold_folder
 from ask_lib.train.config import TrainConfig
 from ask_lib.train.distributed import Process, in_main
@@ -49,17 +50,30 @@ def run(
         out: The run's folder; none writes nothing.
         process: This process, from `init`.
         command: For the record.
-        how: ``resume`` and ``progress`` of `fit`. A finished run that is resumed is evaluated again, not trained.
+        how: ``resume`` and ``progress`` of `fit`. A finished run that is resumed is neither trained nor evaluated.
 
     Returns:
         The content of ``result.json``, as of `ask_lib.results`: the numbers are its ``values``; ``seconds`` are those
-        of this start.
+        of the start that ended it. A finished run keeps its own, with command and commit.
+
+    Raises:
+        ResultError: If ``out`` holds a damaged ``result.json``.
     """
     process = process or Process(pick_device())
     with hold_folder(out, process):
+        kept = None if out is None else in_main(process, partial(_finished, out, config))
         task = task or build(config)
         begun = time.perf_counter()
         outcome = fit(task, config, out=out, process=process, **how)
+        details = {
+            "digest": config.digest(),
+            "processes": process.world,
+            "parameters": sum(p.numel() for p in task.network.parameters()),
+            "best_epoch": outcome.best_epoch,
+            "images_per_second": statistics.median_high(e["images_per_second"] for e in outcome.history),
+        }
+        if kept and kept["details"] == details:  # of this very history: what it says made these weights
+            return kept
         result = new_result(
             "result",
             title=config.experiment,
@@ -70,13 +84,7 @@ def run(
             seeds=[config.seed],
             values=_numbers(task, config, process),
             seconds=time.perf_counter() - begun,
-            details={
-                "digest": config.digest(),
-                "processes": process.world,
-                "parameters": sum(p.numel() for p in task.network.parameters()),
-                "best_epoch": outcome.best_epoch,
-                "images_per_second": statistics.median_high(e["images_per_second"] for e in outcome.history),
-            },
+            details=details,
         )
         if out is not None and process.is_main:
             write_result(out, result)
@@ -122,73 +130,106 @@ def run_table(
 
     Returns:
         The content of the file, as of `ask_lib.results`; a row has ``settings``, ``runs`` (seed to the run's
-        ``numbers`` and what they stand on) and their ``summary``.
+        ``numbers`` and what they stand on) and their ``summary``. It is ``complete`` with all of the table's own seeds.
+
+    Raises:
+        ResultError: If the file is damaged, no table of this name, or has rows that the table has not.
     """
     process = process or Process(pick_device())
     table, path = find_table(name), results / f"{name}.json"
-    wanted = {
-        (label, seed): row_config(row, seed, changes)
-        for label, row in table.rows.items()
-        for seed in (table.seeds if seeds is None else seeds)
-    }
+
+    def configs(of: Sequence[int]) -> dict[tuple[str, int], TrainConfig]:
+        return {(label, seed): row_config(row, seed, changes) for label, row in table.rows.items() for seed in of}
+
+    def content() -> dict[str, Any]:
+        complete = all(_has(rows, *key, config) for key, config in configs(table.seeds).items())
+        return _content(name, table, rows, process, command, complete)
+
+    wanted = configs(table.seeds if seeds is None else seeds)
     with hold(results / f".{name}.lock", path, process):
-        rows = in_main(process, lambda: _read_rows(path, table))
+        rows = in_main(process, lambda: _read_rows(path, name, table))
         for (label, seed), config in wanted.items():
-            row = rows.get(label)
-            if row and row["runs"].get(str(seed), {}).get("digest") == config.digest():
+            if _has(rows, label, seed, config):
                 continue
             folder = runs / name / f"{config.digest()}-seed{seed}"
             kept = in_main(process, partial(_finished, folder, config))
             result = kept or run(config, out=folder, resume=True, process=process, command=command, **how)
             _add(rows, label, config, result)
             if process.is_main:
-                write_result(results, _content(name, table, rows, process, command))
-        content = _content(name, table, rows, process, command)
+                write_result(results, content())
         if process.is_main:
-            write_result(results, content)
-        return content
+            write_result(results, content())
+        return content()
 
 
 def _finished(folder: Path, config: TrainConfig) -> dict[str, Any] | None:
     """A finished run's result, where it is this config's; else none."""
-    if not (folder / "result.json").exists():
+    path = folder / "result.json"
+    if not path.exists():
         return None
-    content = read_result(folder / "result.json")
-    return content if content["details"].get("digest") == config.digest() else None
+    content = read_result(path)
+    if content["details"].get("digest") != config.digest():
+        return None
+    if not _is_run(_entry(content)):
+        raise ResultError(f"{path}: a value, or its seconds, is no finite number. Move it away to have it made again.")
+    return content
 
 
-def _read_rows(path: Path, table: Table) -> dict[str, Any]:
-    """The rows of a table's file that the table still has, or none yet."""
+def _read_rows(path: Path, name: str, table: Table) -> dict[str, Any]:
+    """The rows of a table's file, or none yet; nothing is read that writing the table again would lose."""
     if not path.exists() and not path.is_symlink():
         return {}
-    rows: dict[str, Any] = read_result(path)["rows"]
+    content = read_result(path)
+    if content["name"] != name or any(content[key] for key in ("settings", "protocol", "values", "details")):
+        raise ResultError(f"{path}: holds another run, {content['name']!r}, not table {name!r}. Move it away.")
+    rows: dict[str, Any] = content["rows"]
     for label, row in rows.items():
-        runs = row.get("runs") if isinstance(row, dict) else None
-        entries = runs.items() if isinstance(runs, dict) else [("", None)]
-        if not all(seed.isdecimal() and _is_run(entry) for seed, entry in entries):
+        if label not in table.rows:
+            raise ResultError(
+                f"{path}: row {label!r} is no row of table {name!r} now. Move the file away to start anew."
+            )
+        if not _is_row(row):
             raise ResultError(f"{path}: row {label!r} holds no runs by seed. Move the file away to start anew.")
-    return {label: row for label, row in rows.items() if label in table.rows}
+    return rows
+
+
+def _is_row(row: Any) -> bool:
+    if not isinstance(row, dict) or not all(isinstance(row.get(key), dict) for key in ("settings", "runs", "summary")):
+        return False
+    return all(re.fullmatch("0|[1-9][0-9]{0,9}", seed) and _is_run(entry) for seed, entry in row["runs"].items())
 
 
 def _is_run(entry: Any) -> bool:
-    numbers = entry.get("numbers") if isinstance(entry, dict) else None
-    return isinstance(numbers, dict) and all(isinstance(value, int | float) for value in numbers.values())
+    kinds = {"digest": str, "data": dict, "numbers": dict}
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(key), kind) for key, kind in kinds.items()):
+        return False
+    return is_number(entry.get("seconds")) and all(map(is_number, entry["numbers"].values()))
+
+
+def _has(rows: Mapping[str, Any], label: str, seed: int, config: TrainConfig) -> bool:
+    return label in rows and rows[label]["runs"].get(str(seed), {}).get("digest") == config.digest()
+
+
+def _entry(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a table keeps of a run."""
+    kept = ("command", "commit", "environment", "data", "seconds")
+    return {"numbers": result["values"], **result["details"], **{key: result[key] for key in kept}}
 
 
 def _add(rows: dict[str, Any], label: str, config: TrainConfig, result: Mapping[str, Any]) -> None:
     settings = {key: value for key, value in config.to_dict().items() if key != "seed"}
     row = rows.setdefault(label, {"settings": settings, "runs": {}})
-    if row.get("settings") != settings:
+    if row["settings"] != settings:
         row = rows[label] = {"settings": settings, "runs": {}}  # other settings' runs are not this row's
-    kept = ("command", "commit", "environment", "data", "seconds")
-    entry = {"numbers": result["values"], **result["details"], **{key: result[key] for key in kept}}
-    row["runs"][str(config.seed)] = entry
+    row["runs"][str(config.seed)] = _entry(result)
     runs = [row["runs"][seed] for seed in sorted(row["runs"], key=int)]
     names = [name for name in runs[0]["numbers"] if all(name in run["numbers"] for run in runs)]
     row["summary"] = {name: summarise([run["numbers"][name] for run in runs]) for name in names}
 
 
-def _content(name: str, table: Table, rows: Mapping[str, Any], process: Process, command: str) -> dict[str, Any]:
+def _content(
+    name: str, table: Table, rows: Mapping[str, Any], process: Process, command: str, complete: bool
+) -> dict[str, Any]:
     runs = [run for row in rows.values() for run in row["runs"].values()]
     return new_result(
         name,
@@ -197,7 +238,7 @@ def _content(name: str, table: Table, rows: Mapping[str, Any], process: Process,
         environment=environment_report(process.device),
         data={key: version for run in runs for key, version in run["data"].items()},
         seeds=sorted({int(seed) for row in rows.values() for seed in row["runs"]}),
-        complete=set(rows) == set(table.rows),
+        complete=complete,
         seconds=sum(run["seconds"] for run in runs),
         rows={label: rows[label] for label in table.rows if label in rows},
     )
