@@ -7,20 +7,26 @@ SHELL := /bin/bash
 PYTHON  ?= $(shell for p in python3.11 python3.12 python3.13 python3; do $$p -c "" 2>/dev/null && echo $$p && break; done)
 VENV    ?= .venv
 PROFILE ?= book
-NB      ?= 00_start_here
+NB      ?=
 URL     ?=
 PORT    ?= 8000
+MINUTES ?= 8
 RUN      = $(VENV)/bin/python
+WORKERS ?= -n 2 --dist loadfile --no-loadscope-reorder
 PARAMS  ?=
 
 export PYTHONUNBUFFERED := 1
+# What a person types freely reaches the tools through the environment, as typed: no quote, space or $ is read twice.
+export ASK_PARAMS := $(value PARAMS)
+export ASK_URL := $(value URL)
 
 .PHONY: help
 help: ## list the commands
 	@echo "The ASK book. Commands:"
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "Settings: PROFILE=smoke|book|gpu|paper (now $(PROFILE)), NB=name of a chapter, PARAMS='NAME=value ...',"
+	@echo "Settings: PROFILE=smoke|book|gpu|paper (now $(PROFILE)), NB=name of a chapter (notebook, check, expect),"
+	@echo "          PARAMS='NAME=value OTHER=another value',"
 	@echo "          PYTHON=python3.11, VENV=folder, BROWSER=skip (tests without Chromium), ASK_REALDATA=folder of real files"
 
 .PHONY: env
@@ -39,20 +45,28 @@ test: env ## run all tests, the chapters at the smoke profile and the rendered p
 	@$(RUN) -m tools.check_browser
 	@$(RUN) -m tools.execute --profile smoke
 	@$(RUN) -m tools.render --profile smoke
-	@$(RUN) -m pytest $(ARGS)
+	@$(RUN) -m pytest $(WORKERS) $(ARGS)
+
+.PHONY: test-fast
+test-fast: env ## run the tests that need no chapter, no page, no browser and less than ten seconds each
+	@$(RUN) -m pytest -m "not slow and not browser and not built" $(WORKERS) $(ARGS)
 
 .PHONY: notebook
-notebook: env ## execute one chapter: make notebook NB=00_start_here PROFILE=smoke PARAMS='IMAGES=my/pictures'
-	@$(RUN) -m tools.execute $(NB) --profile $(PROFILE) $(foreach p,$(PARAMS),--parameter '$(p)')
+notebook: env ## execute one chapter: make notebook NB=00_start_here PROFILE=smoke PARAMS='IMAGES=my pictures'
+	@$(RUN) -m tools.execute $(or $(NB),00_start_here) --profile $(PROFILE) --typed-parameters
 
 .PHONY: weights
 weights: env ## train the networks that ship again (about half an hour); an interrupted run goes on
-	@$(RUN) -m ask_lib.train weights
+	@$(RUN) -m experiments.weights
+
+.PHONY: gpu
+gpu: env ## run everything that asks for a GPU: its tests, the benchmarks, recorded runs (MINUTES=8) into _build/gpu
+	@$(RUN) -m experiments.gpu --minutes $(MINUTES)
 
 .PHONY: check
 check: env ## check a profile's rendered pages and recorded values, without a browser: make check PROFILE=book
 	@$(RUN) -m tools.check_pages --profile $(PROFILE)
-	@$(RUN) -m tools.expect --profile $(PROFILE)
+	@$(RUN) -m tools.expect $(NB) --profile $(PROFILE)
 
 .PHONY: serve
 serve: env ## serve the rendered pages at http://127.0.0.1:8000 (PORT=...)
@@ -69,12 +83,12 @@ lint: env ## ruff, mypy, the workflows, the notebooks' first cells
 	@$(RUN) -m tools.notebooks --check
 
 .PHONY: expect
-expect: env ## write tests/expected/PROFILE.json anew from the executed chapters; read the difference before you commit it
-	@$(RUN) -m tools.expect --profile $(PROFILE) --write
+expect: env ## write the expected values anew (NB=01_scda: of one chapter); read the difference before you commit it
+	@$(RUN) -m tools.expect $(NB) --profile $(PROFILE) --write
 
 .PHONY: repository
 repository: env ## set the repository's address everywhere: make repository URL=https://github.com/OWNER/NAME
-	@$(RUN) -m tools.notebooks --repository "$(URL)"
+	@$(RUN) -m tools.notebooks --repository "$$ASK_URL"
 
 .PHONY: lock
 lock: env ## resolve constraints.txt anew from pyproject.toml

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-
-import torch
+from typing import TYPE_CHECKING
 
 from ask_lib.errors import AskError, ChoiceError, RangeError, ShapeError
 
+if TYPE_CHECKING:
+    import torch
+
 
 def check_shape(name: str, tensor: torch.Tensor, pattern: Sequence[str | int], hint: str = "") -> None:
-    """Raise unless a tensor's shape fits a pattern.
+    """Raise a `ShapeError` unless a tensor's shape fits a pattern.
 
     Args:
         name: The argument's name, for the message.
@@ -19,10 +21,9 @@ def check_shape(name: str, tensor: torch.Tensor, pattern: Sequence[str | int], h
         pattern: One entry a dimension: an int for a fixed size, a letter for any size. The same letter
             twice means the same size.
         hint: What to do about it.
-
-    Raises:
-        ShapeError: If it does not fit.
     """
+    import torch  # here, so that a command line can check its options before torch is loaded
+
     if not isinstance(tensor, torch.Tensor):
         raise ShapeError(f"{name}: expected a tensor {_show(pattern)}, got {type(tensor).__name__}. {hint}".rstrip())
     sizes: dict[str, int] = {}
@@ -35,21 +36,13 @@ def check_shape(name: str, tensor: torch.Tensor, pattern: Sequence[str | int], h
 
 
 def check_device(name: str, tensor: torch.Tensor, device: torch.device) -> None:
-    """Raise unless a tensor lies on a device.
-
-    Raises:
-        AskError: If it does not.
-    """
+    """Raise an `AskError` unless a tensor lies on a device."""
     if tensor.device != device:
         raise AskError(f"{name}: expected on {device}, got {tensor.device}. Bring it there with .to({str(device)!r}).")
 
 
 def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
-    """Raise unless ``value`` is one of ``choices``; the message offers the nearest one.
-
-    Raises:
-        ChoiceError: If it is not.
-    """
+    """Raise a `ChoiceError` unless ``value`` is one of ``choices``; the message offers the nearest one."""
     known = list(choices)
     if value in known:
         return
@@ -61,16 +54,12 @@ def check_choice(name: str, value: str, choices: Iterable[str]) -> None:
 def check_range(
     name: str, value: float, low: float | None = None, high: float | None = None, *, open_low: bool = False
 ) -> None:
-    """Raise unless ``low <= value <= high`` (``low < value`` with ``open_low``); NaN never passes.
-
-    Raises:
-        RangeError: If it lies outside.
-    """
+    """Raise a `RangeError` unless ``low <= value <= high`` (``low < value`` with ``open_low``); NaN never passes."""
     above = low is None or (value > low if open_low else value >= low)
     below = high is None or value <= high
     if value != value or not (above and below):
-        left = "-inf" if low is None else f"{low:g}"
-        right = "inf" if high is None else f"{high:g}"
+        left = "-inf" if low is None else f"{low:.10g}"
+        right = "inf" if high is None else f"{high:.10g}"
         opening = "(" if open_low or low is None else "["
         closing = ")" if high is None else "]"
         raise RangeError(f"{name}: expected a value in {opening}{left}, {right}{closing}; got {value!r}.")

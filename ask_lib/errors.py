@@ -36,5 +36,25 @@ class DownloadError(AskError, OSError):
     """A file could not be fetched, or is not the file that was meant."""
 
 
+class CacheError(AskError, OSError):
+    """The folder that keeps generated data cannot be read or written."""
+
+
+class WorkerError(AskError, RuntimeError):
+    """A process that shared the work ended before its part was done."""
+
+
 class ResultError(AskError, ValueError):
     """A file of recorded numbers is damaged, of another kind, or would hold what is no number."""
+
+
+class ConfigError(AskError, ValueError):
+    """A setting has the wrong type, cannot be read, or cannot be met on this machine."""
+
+
+class NonFiniteError(AskError, ArithmeticError):
+    """A loss term, or the weights, became NaN or infinite."""
+
+
+class CheckpointError(AskError, ValueError):
+    """A run's folder cannot be used: another run's, unfinished without ``--resume``, damaged, or of newer code."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -21,24 +22,39 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path in the same folder that becomes ``path`` when the body ends well.
 
     A process killed at any moment leaves the old file or the new one, never half of one (at worst a stray
-    ``*.part`` beside it). Readers and several writers at once do no harm: the last rename wins.
-
-    Args:
-        path: The file to write; its folder is made where missing.
-
-    Yields:
-        The temporary path to write to.
+    ``*.part`` beside it). Readers and several writers at once do no harm: the last rename wins. The folder is made
+    where missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    part = _part(path)
     try:
         yield part
         with part.open("rb") as handle:
             os.fsync(handle.fileno())
         part.replace(path)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename in (None, str(part)):
+            error.filename = str(path)  # what was meant, for the message
         raise
+
+
+def check_writable(path: Path) -> None:
+    """Raise the `OSError` that writing a file would raise; called before hours of work, not after."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = _part(path)
+    try:
+        part.touch()
+        part.unlink()
+    except OSError as error:
+        error.filename = str(path)
+        raise
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -60,7 +76,7 @@ def read_object(path: Path, what: str, error: type[AskError]) -> dict[str, Any]:
         AskError: The given kind, if the file is missing, unreadable, damaged, too deep, holds NaN, or no object.
     """
     try:
-        content = json.loads(path.read_bytes(), parse_constant=_refuse_constant)
+        content = json.loads(path.read_bytes(), parse_constant=_refuse_constant, parse_float=_finite)
     except FileNotFoundError as cause:
         raise error(f"{path}: expected {what}, there is no such file.") from cause
     except (OSError, ValueError, RecursionError) as cause:  # damaged JSON, UTF-8 or nesting
@@ -76,17 +92,28 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON number")
 
 
-def remove_parts(folder: Path, older_than: float = 0.0) -> None:
-    """Remove what killed writers left in a folder.
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse_constant(text)  # 1e999 is infinity
 
-    Args:
-        folder: The folder, which need not be there.
-        older_than: Leave what was written to in the last so many seconds. 0 leaves nothing: only for a folder that
-            one process owns.
+
+def shown(text: str | Path) -> str:
+    """A name or text of a user as one printable line, for messages, figures and JSON.
+
+    Control characters, line breaks and bytes that are no UTF-8 (a file's name may hold any) are escaped as in Python.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def remove_parts(folder: Path, older_than: float = 0.0) -> None:
+    """Remove what killed writers left in a folder, which need not be there.
+
+    What was written to in the last ``older_than`` seconds is left; 0 is only for a folder that one process owns.
     """
     latest = time.time() - older_than if older_than else math.inf
     for part in folder.glob("*.part"):
-        with contextlib.suppress(FileNotFoundError):  # somebody else was first, or its writer came to an end
+        # Somebody else was first, or its writer came to an end; or it is somebody else's to remove.
+        with contextlib.suppress(FileNotFoundError, PermissionError):
             if part.stat().st_mtime <= latest:
                 part.unlink()
 

@@ -1,9 +1,8 @@
-"""Seeds, the deterministic switch, and a report of what a run stood on."""
+"""Seeds, the device, and a report of what a run stood on."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import os
 import platform
 import random
 import subprocess
@@ -12,36 +11,24 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ask_lib.checks import check_choice
+from ask_lib.checks import check_choice, check_range
 
+LARGEST_SEED = 2**32 - 1  # numpy's
 REPORTED = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "ipywidgets", "anywidget")
 
 
-def seed_everything(seed: int, *, deterministic: bool = False) -> None:
-    """Seed Python, numpy and torch (every device).
-
-    Args:
-        seed: The seed.
-        deterministic: Also ask torch for deterministic algorithms; those that have none then raise.
-    """
+def seed_everything(seed: int) -> None:
+    """Seed Python, numpy and torch (every device) with a number in [0, `LARGEST_SEED`]."""
+    check_range("seed", seed, 0, LARGEST_SEED)
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - scikit-learn reads the global state when none is given
     torch.manual_seed(seed)
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True)
-        torch.backends.cudnn.benchmark = False
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device to compute on.
+    """The device of that name, if it is there: ``cpu``, ``cuda``, or ``auto`` (CUDA where there is one, else CPU).
 
-    Args:
-        name: ``auto`` (CUDA where there is one, else CPU), ``cpu`` or ``cuda``. Apple's MPS has no float64, which
-            the masks need, so it is not offered.
-
-    Raises:
-        ChoiceError: If the name is none of these, or that device is not there.
+    Apple's MPS has no float64, which the masks need, so it is not offered.
     """
     there = ["cuda", "cpu"] if torch.cuda.is_available() else ["cpu"]
     if name == "auto":
@@ -70,7 +57,7 @@ def commit(folder: Path | None = None) -> str:
 
     Returns:
         The commit, with ``+changes`` where files of the folder differ from it; ``unknown`` without git, or where git
-        does not track the folder (the repository of a project that merely has the library in its environment).
+        does not track the folder (a repository that merely has the library in its environment).
     """
     place = folder or Path(__file__).parent
 

@@ -5,8 +5,8 @@ A recorded run is a JSON object with
 | key | what |
 | --- | --- |
 | ``schema`` | 1 |
-| ``name``, ``title`` | the file's stem; one line for a person |
-| ``command``, ``commit``, ``environment`` | what to type to repeat it, and what it stood on |
+| ``name``, ``title`` | the file's stem: letters, digits, ``_`` and ``-``; one line for a person |
+| ``command``, ``commit``, ``environment`` | what to type to repeat it (no path of a machine), what it stood on |
 | ``data`` | name of a data set to its version |
 | ``settings``, ``seeds``, ``protocol`` | with what, how often, and in words |
 | ``complete``, ``seconds`` | whether the run came to its end, and how long it took, or null |
@@ -18,7 +18,9 @@ A recorded run is a JSON object with
 from __future__ import annotations
 
 import math
+import os
 import re
+import shlex
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -47,6 +49,7 @@ KEYS: Mapping[str, type | tuple[type, ...]] = {
     "details": dict,
 }
 NAME = re.compile(r"[\w-]+")
+REALDATA = "$ASK_REALDATA"
 
 
 def new_result(
@@ -66,23 +69,9 @@ def new_result(
     environment: Mapping[str, str] | None = None,
     folder: Path | None = None,
 ) -> dict[str, Any]:
-    """A recorded run's content, with commit and environment of this machine.
+    """A recorded run's content, by the schema's keys, with commit and environment of this machine.
 
-    Args:
-        name: Letters, digits, ``_`` and ``-`` only: it is a file's name.
-        command: What to type to repeat the run; no path of this machine.
-        title: One line for a person.
-        data: Name of each data set to its version.
-        settings: With what it was run.
-        seeds: Of the runs.
-        protocol: In words: splits, what was chosen on what.
-        complete: Whether the run came to its end.
-        seconds: How long it took.
-        values: What pages show: name to number, text or bool.
-        rows: Of a table.
-        details: All else.
-        environment: In place of this machine's: of the device that ran.
-        folder: Whose commit; by default the library's.
+    ``environment`` is given where another device ran; the commit is that of ``folder``, by default the library's.
 
     Raises:
         ResultError: If something has another type than the schema's.
@@ -135,11 +124,7 @@ def read_result(path: Path) -> dict[str, Any]:
 
 
 def check_result(content: Mapping[str, Any], what: str) -> None:
-    """Raise unless the content fits the schema.
-
-    Raises:
-        ResultError: If it does not; the message names the first key that is wrong.
-    """
+    """Raise a `ResultError` that names the first key that is wrong, unless the content fits the schema."""
     for key, kind in KEYS.items():
         value = content.get(key)
         if key not in content or not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
@@ -155,6 +140,20 @@ def check_result(content: Mapping[str, Any], what: str) -> None:
     bad = [name for name, value in content["values"].items() if not _is_value(value)]
     if bad:
         raise ResultError(f"{what}: value {bad[0]!r} is {_shown(content['values'][bad[0]])}, expected a finite number.")
+
+
+def without_machine(value: Any) -> Any:
+    """Paths as another person would write them: below the real data, or by their last part."""
+    if not isinstance(value, str) or os.sep not in value:
+        return value
+    parts = Path(value).parts
+    return "/".join([REALDATA, *parts[parts.index("realdata") + 1 :]]) if "realdata" in parts else parts[-1]
+
+
+def shell_word(text: str) -> str:
+    """A text as one word of a command; what `without_machine` made of a path still names the real data's folder."""
+    base, slash, rest = text.partition("/")
+    return f'"{REALDATA}"{slash}{rest and shlex.quote(rest)}' if base == REALDATA else shlex.quote(text)
 
 
 def flat(numbers: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -9,62 +9,87 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from ask_lib.files import atomic_path
+from ask_lib.command import exit_status
+from ask_lib.files import atomic_path, check_writable
 from ask_scenes.drawing import Drawing, draw_split, one_thread
 from ask_scenes.shards import Array
+from ask_scenes.sheet import tiled
 
 
-class CommandLine:
-    """The commands of a data set.
+class Parser(argparse.ArgumentParser):
+    """Python's, but what is wrong takes one line, and nothing is abbreviated."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and leave with status 2."""
+        self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """A reader of whole numbers from ``low`` to ``high``, for ``add_argument``'s ``type``."""
+
+    def read(text: str) -> int:
+        with_sign = text.strip().removeprefix("-")
+        number = int(text) if with_sign.isdecimal() and len(with_sign) < 20 else low - 1
+        if not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {low} to {high}, got {text!r}")
+        return number
+
+    return read
+
+
+SEED = whole(0, 2**32 - 1)  # what numpy, torch and scikit-learn all take
+HEIGHT = whole(12, 2160)
+COUNT = whole(1, 10**6)
+
+
+def add_command(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], None], about: str, splits: Iterable[str]
+) -> argparse.ArgumentParser:
+    """A command that knows ``--split``, ``--seed`` and ``--device``.
 
     Args:
-        package: What ``python -m`` runs.
-        description: What the commands are for.
+        commands: Of ``add_subparsers``.
+        name: What to type.
+        run: Called with what was given.
+        about: The command's help.
         splits: Names of the splits.
+
+    Returns:
+        Its parser, for what else it is to know.
     """
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=about)
+    parser.add_argument("--split", default="train", choices=tuple(splits))
+    parser.add_argument("--seed", type=SEED, default=0)
+    parser.add_argument("--device", default="cpu")
+    parser.set_defaults(run=run)
+    return parser
 
-    def __init__(self, package: str, description: str | None, splits: Iterable[str]) -> None:
-        self.package, self.splits = package, tuple(splits)
-        self._parser = argparse.ArgumentParser(prog=f"python -m {package}", description=description)
-        self._commands = self._parser.add_subparsers(required=True)
 
-    def add(self, name: str, run: Callable[[argparse.Namespace], None], about: str) -> argparse.ArgumentParser:
-        """A command that knows ``--split``, ``--seed`` and ``--device``.
+def run_command(parser: argparse.ArgumentParser, words: Sequence[str] | None) -> int:
+    """Run one command, by default the one that the process was started with; returns the exit status."""
 
-        Args:
-            name: What to type.
-            run: Called with what was given.
-            about: The command's help.
-
-        Returns:
-            Its parser, for what else it is to know.
-        """
-        parser = self._commands.add_parser(name, help=about, allow_abbrev=False)
-        parser.add_argument("--split", default="train", choices=self.splits)
-        parser.add_argument("--seed", type=int, default=0)
-        parser.add_argument("--device", default="cpu")
-        parser.set_defaults(run=run)
-        return parser
-
-    def run(self, arguments: Sequence[str] | None = None) -> None:
-        """Run one command, by default the one that the process was started with."""
-        words = sys.argv[1:] if arguments is None else arguments
-        given = self._parser.parse_args(words)
+    def body() -> None:
+        given = parser.parse_args(sys.argv[1:] if words is None else words)
         given.run(given)
+
+    return exit_status(body)
 
 
 def add_cache(parser: argparse.ArgumentParser) -> None:
     """Options of a command that draws into the cache."""
-    parser.add_argument("--workers", type=int, default=2, help="processes that draw")
+    parser.add_argument("--workers", type=whole(1, 1024), default=2, help="processes that draw")
     parser.add_argument("--root", type=Path, default=None, help="cache folder; default ASK_CACHE or ~/.cache/ask_lib")
 
 
 def add_timing(parser: argparse.ArgumentParser) -> None:
     """Options of a command that times the drawing."""
-    parser.add_argument("--count", type=int, default=40, help="frames to draw")
-    parser.add_argument("--batch", type=int, default=1, help="frames at once")
+    parser.add_argument("--count", type=COUNT, default=40, help="frames to draw")
+    parser.add_argument("--batch", type=COUNT, default=1, help="frames at once")
 
 
 def three_by_four(height: int) -> tuple[int, int]:
@@ -72,12 +97,23 @@ def three_by_four(height: int) -> tuple[int, int]:
     return height, height * 4 // 3
 
 
-def save_sheet(path: Path, picture: Array) -> None:
-    """Write a contact sheet ``(H, W, 3)`` uint8 as a PNG, whole or not at all."""
+def save_sheet(path: Path, draw: Callable[[], Sequence[Sequence[Array]]]) -> None:
+    """Draw a contact sheet and write it as a PNG, whole or not at all.
+
+    Args:
+        path: The file.
+        draw: Gives the pictures, rows of ``(H, W, 3)`` uint8.
+
+    Raises:
+        OSError: If it cannot be written; before anything is drawn where that can be known.
+    """
     from PIL import Image
 
+    check_writable(path)
+    with one_thread():
+        sheet = tiled(draw())
     with atomic_path(path) as part:
-        Image.fromarray(picture).save(part, format="PNG")
+        Image.fromarray(sheet).save(part, format="PNG")
 
 
 def time_drawing(draw: Callable[[Sequence[int]], object], count: int, batch: int) -> None:
@@ -101,5 +137,5 @@ def time_drawing(draw: Callable[[Sequence[int]], object], count: int, batch: int
 def time_split(drawing: Drawing[Any], count: int, root: Path | None, workers: int) -> None:
     """Draw a split into the cache, and print how large it is and how long that took."""
     start = time.perf_counter()
-    rgb = draw_split(drawing, count, root=root, processes=workers)["rgb"]
+    rgb = draw_split(drawing, count, root=root, processes=workers, progress=sys.stderr.isatty())["rgb"]
     print(f"{len(rgb)} frames of {tuple(rgb.shape[2:])} in {time.perf_counter() - start:.1f} s")

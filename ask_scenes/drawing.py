@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
-import torch
-from tqdm.auto import tqdm
 
-from ask_lib.checks import check_choice, check_range
-from ask_lib.files import remove_parts
+from ask_lib.checks import check_range
+from ask_lib.errors import CacheError, ChoiceError
 from ask_scenes import shards, workers
 from ask_scenes.shards import Array
 
-DAY = 24 * 3600.0
+if TYPE_CHECKING:
+    import torch
 
 Frame = TypeVar("Frame")
-Made = TypeVar("Made")
 
 
 class Options(Protocol):
@@ -33,22 +30,23 @@ class Options(Protocol):
         """Height and width in pixels."""
 
 
-def options_of(kind: Callable[..., Made], values: Mapping[str, Any]) -> Made:
-    """Options from a mapping.
-
-    Args:
-        kind: The class of the options.
-        values: The options wanted, by name.
-
-    Returns:
-        The options.
+def usable_device(name: torch.device | str) -> torch.device:
+    """A device that can be drawn on here.
 
     Raises:
-        ChoiceError: If the mapping holds a key that is no option.
+        ChoiceError: If torch knows no such device, or it is not there.
     """
-    for name in values:
-        check_choice("option", name, inspect.signature(kind).parameters)
-    return kind(**values)
+    import torch
+
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).cpu()  # asks for it; "meta" has no values to give back
+    except (RuntimeError, AssertionError) as cause:
+        reason = str(cause).partition("\n")[0]
+        raise ChoiceError(
+            f"device: expected one that is there, such as cpu or cuda; got {str(name)!r} ({reason})."
+        ) from cause
+    return device
 
 
 @dataclass(frozen=True)
@@ -85,12 +83,12 @@ class Drawing(Generic[Frame]):
         height, width = self.options.size
         words = [f"v{self.version}", self.kind, self.split, f"seed{self.seed}", f"{height}x{width}", digest]
         # Devices agree up to rounding only, so what one of them drew is not passed off as another's.
-        words.append("" if self._on_cpu else torch.device(self.device).type)
+        words.append("" if self._kind_of_device == "cpu" else self._kind_of_device)
         return shards.cache_folder(root) / self.data / "-".join(filter(None, words))
 
     def arrays(self, first: int, last: int) -> dict[str, Array]:
         """Draw frames ``first`` to ``last - 1``; many at once pay on a GPU only."""
-        step = 1 if self._on_cpu else self.shard
+        step = 1 if self._kind_of_device == "cpu" else self.shard
         frames: list[Frame] = []
         for start in range(first, last, step):
             frames += self.render(
@@ -103,8 +101,8 @@ class Drawing(Generic[Frame]):
         return self.stack(frames)
 
     @property
-    def _on_cpu(self) -> bool:
-        return torch.device(self.device).type == "cpu"
+    def _kind_of_device(self) -> str:
+        return str(self.device).partition(":")[0]
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ def draw_split(
     """Frames 0 to ``count - 1``, drawn where the cache does not hold them yet.
 
     A killed run leaves whole shards only, and several runs at once draw the same ones. A longer set takes over the
-    whole shards of a shorter one. A shard that was damaged since is drawn again.
+    whole shards of a shorter one. A shard that was damaged since, or was put in another one's place, is drawn again.
 
     Args:
         drawing: What to draw.
@@ -136,18 +134,27 @@ def draw_split(
         The arrays of ``drawing.stack``, joined, by name.
 
     Raises:
-        RangeError: If ``count`` is not positive.
-        OSError: If a shard cannot be written or read back.
+        RangeError: If ``count`` or ``processes`` is not positive.
+        ChoiceError: If the device is not there.
+        CacheError: If a shard cannot be written or read back.
+        WorkerError: If a process ended early.
     """
+    from tqdm.auto import tqdm
+
     check_range("count", count, 1)
+    check_range("workers", processes, 1)
+    usable_device(drawing.device)
     jobs = _jobs(drawing, count, drawing.folder(root))
     found = {job.path: shards.load(job.path) for job in jobs}
     missing = [job for job in jobs if found[job.path] is None]
     if missing:
-        remove_parts(missing[0].path.parent, older_than=DAY)  # a day: no run that lives writes on a shard that long
+        shards.prepare(missing[0].path)
     frames = sum(job.last - job.first for job in missing)
-    with tqdm(total=frames, unit="frame", desc=drawing.data, disable=not (progress and missing)) as bar:
-        for job, _ in zip(missing, workers.spread(draw_shard, missing, processes), strict=True):
+    with (
+        workers.spread(draw_shard, missing, processes) as done,
+        tqdm(total=frames, unit="frame", desc=drawing.data, disable=not (progress and missing)) as bar,
+    ):
+        for job, _ in zip(missing, done, strict=True):
             found[job.path] = shards.load(job.path)
             bar.update(job.last - job.first)
     return _joined([_there(found[job.path], job.path) for job in jobs])
@@ -162,6 +169,8 @@ def draw_shard(job: Job) -> None:
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """One torch thread for a while: a frame's steps are small, and threads cost more than they bring."""
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -178,9 +187,11 @@ def _jobs(drawing: Drawing[Any], count: int, folder: Path) -> list[Job]:
 
 def _there(shard: dict[str, Array] | None, path: Path) -> dict[str, Array]:
     if shard is None:
-        raise OSError(f"The shard {path} was written but cannot be read back; is the disk full?")
+        raise CacheError(f"{path}: was written but cannot be read back; is the disk full? {shards.WAY_OUT}")
     return shard
 
 
 def _joined(parts: list[dict[str, Array]]) -> dict[str, torch.Tensor]:
+    import torch
+
     return {name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]}

@@ -19,7 +19,6 @@ def rivals(backbone: Backbone, layers: Sequence[str], images: torch.Tensor) -> d
     network = backbone.network
     extractor = create_feature_extractor(network, return_nodes=list(layers)).eval()
     open_tap = FeatureTap(network, layers)
-    early_tap = FeatureTap(network, layers, stop_early=True)
 
     def bare() -> object:
         with torch.no_grad():
@@ -37,16 +36,11 @@ def rivals(backbone: Backbone, layers: Sequence[str], images: torch.Tensor) -> d
         with open_tap:
             return open_tap(images)
 
-    def early() -> object:
-        with early_tap:
-            return early_tap(images)
-
     return {
         "bare forward pass": bare,
         "torchvision extractor (stops early)": extract,
         "FeatureTap, new each time": fresh,
         "FeatureTap, reused": reused,
-        "FeatureTap, reused, stop_early": early,
     }
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -33,13 +32,13 @@ class ProbeSettings(probes.ProbeSettings):
     val: int = 640
 
 
+BATCH = 32  # frames that the network sees at once
 Features = Callable[[Objects], Array]
 
 
 def run_probes(
     settings: ProbeSettings,
     root: str | Path | None = None,
-    report: Callable[[str], None] = lambda line: None,
     keep: probes.Keep = lambda numbers: None,
 ) -> dict[str, Any]:
     """All probes on the judge classes.
@@ -47,7 +46,6 @@ def run_probes(
     Args:
         settings: Sizes.
         root: Cache folder.
-        report: Told each result as it comes.
         keep: Given all results so far after each seed, so that a run that is stopped leaves something.
 
     Returns:
@@ -66,14 +64,14 @@ def run_probes(
     )
     for name, features, first, second in linear:
         results[name] = _forest(features(first), first, features(second), second, linear=name != "silhouette")
-        report(f"{name}: {results[name]:.1f}")
+        print(f"{name}: {results[name]:.1f}", flush=True)
     for name, first, second in (("network", train, val), ("network_object_removed", bare_train, bare_val)):
         values: list[float] = []
         for seed in settings.seeds:
             values.append(_network(first, second, settings, seed))
             results[name] = {"mean": statistics.mean(values), "values": values}
             keep(results)
-        report(f"{name}: {results[name]}")
+        print(f"{name}: {results[name]}", flush=True)
     return results
 
 
@@ -148,11 +146,11 @@ def _network(train: Objects, val: Objects, settings: ProbeSettings, seed: int) -
     target, truth = (torch.searchsorted(names, part.label).to(device) for part in (train, val))
     images, checks = (_prepared(part.rgb).to(device) for part in (train, val))
     model = _small(len(names)).to(device).train()
-    steps = settings.epochs * (len(images) // 32)
+    steps = settings.epochs * (len(images) // BATCH)
     optimiser = torch.optim.AdamW(model.parameters(), 2e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=steps)
     for _ in range(settings.epochs):
-        order = torch.randperm(len(images))[: len(images) // 32 * 32].reshape(-1, 32).to(device)
+        order = torch.randperm(len(images))[: len(images) // BATCH * BATCH].reshape(-1, BATCH).to(device)
         for batch in order:
             x = images[batch]
             x = x.flip(3) if torch.rand(()) < 0.5 else x
@@ -181,20 +179,16 @@ def _small(classes: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Dropout(0.2), nn.Linear(width, classes))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the probes and record them."""
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.objects_probes", description=__doc__, allow_abbrev=False
-    )
-    probes.add_probes(parser, ProbeSettings(), Path("results/objects_probes.json"))
-    words = sys.argv[1:] if arguments is None else arguments
-    given = parser.parse_args(words)
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the probes and record them; returns the exit status."""
+    parser = probes.probes_parser("objects_probes", __doc__, ProbeSettings(), BATCH)
+    return probes.run_probes_command(parser, {"objects": VERSION}, _prepared_run, words)
+
+
+def _prepared_run(given: argparse.Namespace) -> tuple[ProbeSettings, Callable[[probes.Keep], probes.Numbers]]:
     settings = probes.probe_settings(ProbeSettings(), given)
-    command = probes.command_line("experiments.objects_probes", words)
-    run = partial(run_probes, settings, given.root, partial(print, flush=True))
-    probes.record_probes(given.out, command, {"objects": VERSION}, settings, run)
-    print(f"written to {given.out}")
+    return settings, partial(run_probes, settings, given.root)
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

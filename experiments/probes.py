@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import shlex
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,12 +14,13 @@ import torch
 
 from ask_lib.reproduce import environment_report
 from ask_lib.results import flat, new_result, write_result
-from ask_scenes.commands import add_cache, three_by_four
+from ask_scenes.commands import COUNT, HEIGHT, SEED, add_cache, three_by_four, whole
+from ask_scenes.drawing import usable_device
+from experiments.recording import parser_of, run
 
 Numbers = dict[str, Any]
 Keep = Callable[[Numbers], None]
 COLOURS = 6**3
-OF_THIS_MACHINE = ("--root", "--out")  # where things lie; no number depends on it
 
 
 @dataclass(frozen=True)
@@ -109,43 +109,51 @@ def colour_counts(rgb: torch.Tensor, mask: torch.Tensor | None = None) -> torch.
     )
 
 
-def command_line(package: str, arguments: Iterable[str]) -> str:
-    """What to type to run a command again on another machine.
+def probes_parser(name: str, about: str | None, usual: ProbeSettings, batch: int) -> argparse.ArgumentParser:
+    """What a command that runs probes takes.
 
     Args:
-        package: What ``python -m`` runs.
-        arguments: What came after it.
-
-    Returns:
-        The line, without the options that say where things lie on this machine.
-    """
-    kept, words = [], iter(arguments)
-    for word in words:
-        name, equals, _ = word.partition("=")
-        if name not in OF_THIS_MACHINE:
-            kept.append(word)
-        elif not equals:
-            next(words, None)
-    return shlex.join(["python", "-m", package, *kept])
-
-
-def add_probes(parser: argparse.ArgumentParser, usual: ProbeSettings, out: Path) -> None:
-    """Options of a command that runs probes.
-
-    Args:
-        parser: The command's.
+        name: Of its module in ``experiments``.
+        about: What it is for.
         usual: The defaults.
-        out: Where the numbers go.
+        batch: Frames that the networks see at once: the fewest to learn from.
     """
-    parser.add_argument("--train", type=int, default=usual.train, help="frames to learn from")
-    parser.add_argument("--val", type=int, default=usual.val, help="frames to measure on")
-    parser.add_argument("--height", type=int, default=usual.size[0], help="of a 3 : 4 frame")
-    parser.add_argument("--epochs", type=int, default=usual.epochs)
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(usual.seeds), help="of the networks")
-    parser.add_argument("--out", type=Path, default=out)
-    parser.add_argument("--seed", type=int, default=0, help="of the frames")
+    parser = parser_of(f"experiments.{name}", about, usual.seeds)
+    parser.add_argument("--train", type=whole(batch, 10**6), default=usual.train, help="frames to learn from")
+    parser.add_argument("--val", type=COUNT, default=usual.val, help="frames to measure on")
+    parser.add_argument("--height", type=HEIGHT, default=usual.size[0], help="of a 3 : 4 frame")
+    parser.add_argument("--epochs", type=COUNT, default=usual.epochs)
+    parser.add_argument("--seed", type=SEED, default=0, help="of the frames")
     parser.add_argument("--device", default="cpu")
     add_cache(parser)
+    return parser
+
+
+def run_probes_command(
+    parser: argparse.ArgumentParser,
+    data: Mapping[str, int],
+    prepare: Callable[[argparse.Namespace], tuple[ProbeSettings, Callable[[Keep], Numbers]]],
+    words: Sequence[str] | None,
+) -> int:
+    """Run the probes and record them.
+
+    Args:
+        parser: Of ``probes_parser``.
+        data: The data set's name and version.
+        prepare: Gives the settings and what runs the probes, from what was given.
+        words: By default those that the process was started with.
+
+    Returns:
+        The exit status.
+    """
+
+    def body(given: argparse.Namespace) -> None:
+        usable_device(given.device)
+        out = given.out / f"{parser.prog.rpartition('.')[2]}.json"
+        record_probes(out, given.command, data, *prepare(given))
+        print(f"recorded {out}")
+
+    return run(parser, body, words)
 
 
 def probe_settings(usual: Settings, given: argparse.Namespace, **more: Any) -> Settings:
@@ -153,7 +161,7 @@ def probe_settings(usual: Settings, given: argparse.Namespace, **more: Any) -> S
 
     Args:
         usual: The defaults.
-        given: What ``add_probes`` asked for.
+        given: What ``probes_parser`` asked for.
         more: Values of what only these settings have.
 
     Returns:

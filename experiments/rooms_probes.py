@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -47,7 +46,6 @@ class ProbeSettings(probes.ProbeSettings):
 def run_probes(
     settings: ProbeSettings,
     root: str | Path | None = None,
-    report: Callable[[str], None] = lambda line: None,
     keep: probes.Keep = lambda numbers: None,
 ) -> dict[str, Any]:
     """All probes.
@@ -55,7 +53,6 @@ def run_probes(
     Args:
         settings: Sizes.
         root: Cache folder.
-        report: Told each result as it comes.
         keep: Given all results so far after each seed, so that a run that is stopped leaves something.
 
     Returns:
@@ -73,7 +70,7 @@ def run_probes(
             summary["highest"] = max(summary["best"])
         summary["mean"] = round(statistics.fmean(summary["values"]), 2)
         summary["std"] = round(statistics.pstdev(summary["values"]), 2)
-        report(f"{name}: {summary}")
+        print(f"{name}: {summary}", flush=True)
 
     for seed in settings.seeds:
         _replicate(settings, seed, root, add)
@@ -181,6 +178,7 @@ def _forest(train: Rooms, val: Rooms, seed: int) -> float:
     return float((model.predict(key_features(val)) == val.label.numpy()).mean() * 100)
 
 
+BATCH = 50  # frames that a network sees at once
 SHIFT = 6  # pixels, at most, of the augmentation
 CHANNELS = {"rgb": 3, "depth": 1, "geometry": 3}
 
@@ -234,11 +232,11 @@ def _network(
     torch.manual_seed(seed)
     net = _Streams(inputs).to(settings.device).to(memory_format=torch.channels_last)
     data, label = _inputs(train, inputs, settings.device), train.label.to(settings.device)
-    steps = settings.epochs * (len(label) // 50)
+    steps = settings.epochs * (len(label) // BATCH)
     optimiser = torch.optim.AdamW(net.parameters(), 3e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, steps)
     for _ in range(settings.epochs):
-        for chosen in torch.randperm(len(label))[: len(label) // 50 * 50].reshape(-1, 50):
+        for chosen in torch.randperm(len(label))[: len(label) // BATCH * BATCH].reshape(-1, BATCH):
             batch = _augmented({name: data[name][chosen] for name in inputs})
             with torch.autocast(settings.device.split(":")[0], torch.bfloat16):
                 logits = net(batch)
@@ -276,19 +274,25 @@ def _accuracy(net: nn.Module, rooms: Rooms, inputs: Sequence[str], device: str) 
     return float(np.mean((guess == rooms.label).numpy()) * 100)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the probes and record them."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.rooms_probes", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--inputs", nargs="+", default=list(ProbeSettings.inputs), help="such as rgb or rgb+depth")
-    probes.add_probes(parser, ProbeSettings(), Path("results/rooms_probes.json"))
-    words = sys.argv[1:] if arguments is None else arguments
-    given = parser.parse_args(words)
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the probes and record them; returns the exit status."""
+    parser = probes.probes_parser("rooms_probes", __doc__, ProbeSettings(), BATCH)
+    parser.add_argument(
+        "--inputs", type=_inputs_of, nargs="+", default=list(ProbeSettings.inputs), help="such as rgb or rgb+depth"
+    )
+    return probes.run_probes_command(parser, {"rooms": VERSION}, _prepared_run, words)
+
+
+def _prepared_run(given: argparse.Namespace) -> tuple[ProbeSettings, Callable[[probes.Keep], probes.Numbers]]:
     settings = probes.probe_settings(ProbeSettings(), given, inputs=tuple(given.inputs))
-    command = probes.command_line("experiments.rooms_probes", words)
-    run = partial(run_probes, settings, given.root, partial(print, flush=True))
-    probes.record_probes(given.out, command, {"rooms": VERSION}, settings, run)
-    print(f"written to {given.out}")
+    return settings, partial(run_probes, settings, given.root)
+
+
+def _inputs_of(text: str) -> str:
+    if not set(text.split("+")) <= set(CHANNELS):
+        raise argparse.ArgumentTypeError(f"expected {', '.join(CHANNELS)}, or some joined by +, got {text!r}")
+    return text
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -8,36 +8,33 @@ stopped goes on with the next part. Other code, pictures, weights or seeds make 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL.Image import Image
 from torch.nn import functional
-from tqdm import tqdm
 
 from ask_lib.data import transforms
 from ask_lib.data.image_folder import PictureFolder, read_images
-from ask_lib.evaluate.controls import middle_mask
-from ask_lib.evaluate.encodings import Encodings, Maps
+from ask_lib.evaluate.controls import centre_mask
 from ask_lib.evaluate.retrieval import average_precision, hits, rank
 from ask_lib.evaluate.spread import Interval, bootstrap
 from ask_lib.methods.descriptors import PCA, l2_normalize
-from ask_lib.methods.encoding import avg_max_pool
+from ask_lib.methods.encoding import POOLINGS, VLAD, FisherVector, avg_max_pool, avg_pool, max_pool, spoc
 from ask_lib.methods.scda import activation_map, bounding_box, mean_mask, scda, selection_mask
 from ask_lib.models.backbones import Backbone, load_backbone
-from ask_lib.models.features import FeatureTap
-from ask_lib.results import new_result, write_result
+from ask_lib.represent import Coded, Pooled, Representation, SCDAPlus, WithMirror, as_it_is, extract
+from ask_lib.results import without_machine
 from ask_lib.train.data import stratified_split
-from tools.project import BUILD, ROOT, digest, exit_status, read_json, tree_bytes, write_atomic
-from tools.results import RESULTS, shell_word, without_machine
+from experiments.recording import KEPT, code_digest, kept, parser_of, pictures_digest, run, save
 
-KEPT = BUILD / "recorded"
 VARIANTS: dict[str, tuple[int, transforms.Mode] | None] = {
     "crop224": (224, "short"),  # the middle square
     "area224": (224, "area"),  # as many pixels, the aspect kept
@@ -47,6 +44,8 @@ VARIANTS: dict[str, tuple[int, transforms.Mode] | None] = {
 DIMENSIONS = (64, 256)  # the paper's 256, and fewer, as the gallery is small
 WHOLE = 0.9  # a component that holds more of what is above the mean counts as the only piece
 FITTED_EACH = 10  # pictures a class that the codebooks are fitted on
+BATCH = 20
+IN_TABLES = {"spoc": "SPoC (with cen.)", "crow": "CroW", "gem": "GeM", "rmac": "R-MAC", "avg_max": "avg&max"}
 STEPS = {  # differences of two rows, query by query
     "the largest piece": ("SCDA", "SCDA, all above"),
     "the second layer": ("SCDA+", "SCDA"),
@@ -54,68 +53,99 @@ STEPS = {  # differences of two rows, query by query
     "the mirror, without a mask": ("avg&max, flip", "avg&max"),
     "SCDA_flip+ against GeM": ("SCDA_flip+", "GeM"),
 }
+Rows = Mapping[str, Representation]
 
 
-def maps_of(backbone: Backbone, tap: FeatureTap, images: torch.Tensor) -> tuple[Maps, dict[str, torch.Tensor]]:
-    """The maps of normalised images and their mirror images, and rows of the classifier's outputs.
+def rows_of(high: str, low: str, alpha: float = 0.5) -> dict[str, Representation]:
+    """The rows of a retrieval table that need no fit: every pooling, under the names of SCDA's Tables 2 and 3.
 
-    Of the backbone's default layers the last is high, the one before it low.
+    ``avg&max`` is SCDA's "Pool5": mean and maximum of all descriptors. ``SCDA, all above`` leaves out the component
+    step. With ``avg&max, flip`` and ``SCDA, flip`` one sees what the mirror alone gives to SCDA_flip+.
     """
-    low, high = backbone.default_layers[-2:]
-    mirrored = tap(images.flip(3))
-    upright = tap(images)
-    outputs = {"fc8_im": tap.logits}
-    boxes = bounding_box(selection_mask(upright[high]), (images.shape[2], images.shape[3])).tolist()
-    cut = [images[at : at + 1, :, y0:y1, x0:x1] for at, (x0, y0, x1, y1) in enumerate(boxes)]
-    size = (images.shape[2], images.shape[3])
-    tap(torch.cat([functional.interpolate(each, size, mode="bilinear", antialias=True) for each in cut]))
-    outputs["fc8_predBBox"] = tap.logits
-    return Maps(upright[high], upright[low], mirrored[high], mirrored[low]), outputs
+    every = Pooled(partial(avg_max_pool, normalize=True), high)
+    selected, plus = Pooled(scda, high, selection_mask), SCDAPlus(high, low, alpha)
+    return {
+        **{IN_TABLES.get(name, name): Pooled(pool, high) for name, pool in POOLINGS.items()},
+        "avg&max": every,  # in place of the plain one
+        "avg&max, flip": WithMirror(every),
+        "SPoC (without cen.)": Pooled(partial(spoc, center_prior=False), high),
+        "avg, selected": Pooled(avg_pool, high, selection_mask),
+        "max, selected": Pooled(max_pool, high, selection_mask),
+        "SCDA, all above": Pooled(scda, high, mean_mask),
+        "SCDA": selected,
+        "SCDA, flip": WithMirror(selected),
+        "SCDA+": plus,
+        "SCDA_flip+": WithMirror(plus),
+    }
 
 
-def network_size(picture: Image, variant: tuple[int, transforms.Mode] | None) -> tuple[int, int]:
-    """(H, W) that a picture has when the network reads it."""
-    current = (picture.height, picture.width)
-    if variant is None:
-        return current
-    size, mode = variant
-    return (size, size) if mode == "short" else transforms.target_size(current, size, mode)
+def controls_of(high: str) -> dict[str, Representation]:
+    """SCDA's descriptor under other masks."""
+    return {
+        "the cells that SCDA drops": Pooled(scda, high, lambda maps: ~selection_mask(maps)),
+        "as many cells in the middle": Pooled(scda, high, lambda maps: centre_mask(selection_mask(maps))),
+    }
 
 
-def describe(
-    backbone: Backbone, pictures: PictureFolder, variant: tuple[int, transforms.Mode] | None, batch: int = 20
-) -> Any:
-    """Rows of vectors, the last maps, and what the masks are like, of all the pictures."""
-    rows: dict[str, list[torch.Tensor]] = {}
-    highs: list[torch.Tensor] = []
-    sized: dict[tuple[int, int], list[int]] = {}
-    for at, picture in enumerate(pictures):
-        sized.setdefault(network_size(picture.image, variant), []).append(at)
-    order, encodings = [], Encodings()
-    with torch.inference_mode(), FeatureTap(backbone.network, backbone.default_layers[-2:]) as tap:
-        for own_size, same in sized.items():
-            size, mode = variant or (own_size, "warp")  # to its own size: nothing is changed
-            for first in range(0, len(same), batch):
-                chosen = same[first : first + batch]
-                ready = transforms.batch([pictures[at].image for at in chosen], size, backbone.mean, backbone.std, mode)
-                maps, outputs = maps_of(backbone, tap, ready)
-                kept = selection_mask(maps.high)
-                found = outputs | encodings.pooled(maps)
-                found |= {
-                    "the cells that SCDA drops": scda(maps.high, ~kept),
-                    "as many cells in the middle": scda(maps.high, middle_mask(kept)),
-                    "facts": mask_facts(maps.high),
-                }
-                for name, vectors in found.items():
-                    rows.setdefault(name, []).append(vectors)
-                highs += list(maps.high)
-                order += chosen
-                print(f"  {len(order)} of {len(pictures)}", end="\r", flush=True)
-    back = torch.tensor(order).argsort()
-    return {name: torch.cat(parts)[back] for name, parts in rows.items()}, [highs[at] for at in back.tolist()]
+def codes_of(high: str) -> dict[str, Coded]:
+    """The rows that need a codebook, of two words as in SCDA's tables."""
+    return {
+        "VLAD": Coded(VLAD(2), high),
+        "Fisher vector": Coded(FisherVector(2), high),
+        "selectVLAD": Coded(VLAD(2), high, selection_mask),
+        "selectFV": Coded(FisherVector(2), high, selection_mask),
+    }
 
 
-def mask_facts(high: torch.Tensor) -> torch.Tensor:
+@dataclass(frozen=True)
+class Lazy:
+    """Images that are made when they are asked for."""
+
+    count: int
+    make: Callable[[int], torch.Tensor]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, number: int) -> torch.Tensor:
+        """One image."""
+        return self.make(number)
+
+
+def sized(picture: Image, variant: tuple[int, transforms.Mode] | None) -> torch.Tensor:
+    """A picture as the network reads it: uint8 ``(3, H, W)``."""
+    if variant is not None:
+        size, mode = variant
+        picture = transforms.resize(picture, size, mode)
+        picture = transforms.centre_crop(picture, size) if mode == "short" else picture
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+
+
+def cut(image: torch.Tensor, box: torch.Tensor, backbone: Backbone) -> torch.Tensor:
+    """What a box holds of a picture, normalised and enlarged to the picture's size.
+
+    Args:
+        image: uint8 ``(3, H, W)``.
+        box: From ``grid_box``.
+        backbone: The network.
+    """
+    x0, y0, x1, y1, *grid = box.tolist()
+    cells = torch.zeros(1, *grid, dtype=torch.bool)
+    cells[:, y0:y1, x0:x1] = True
+    size = (image.shape[1], image.shape[2])
+    ((x0, y0, x1, y1),) = bounding_box(cells, size).tolist()
+    part = transforms.normalize(image.float() / 255, backbone.mean, backbone.std)[None, :, y0:y1, x0:x1]
+    return functional.interpolate(part, size, mode="bilinear", antialias=True)[0]
+
+
+def grid_box(high: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """SCDA's box in cells, and the grid's (H, W): int64, ``(B, 6)``."""
+    grid = (high.shape[2], high.shape[3])
+    box = bounding_box(selection_mask(high), grid)
+    return torch.cat([box, torch.tensor([grid], device=box.device).expand(len(box), 2)], dim=1)
+
+
+def mask_facts(high: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
     """Of each map: shares of cells above the mean and in the component, and of its border that the component holds."""
     above, kept = mean_mask(high), selection_mask(high)
     border = torch.ones_like(kept)
@@ -124,12 +154,50 @@ def mask_facts(high: torch.Tensor) -> torch.Tensor:
     return torch.stack([above.float().mean((1, 2)), kept.float().mean((1, 2)), on_border], dim=1)  # (B, 3)
 
 
-def coded(highs: list[torch.Tensor], labels: torch.Tensor, gallery: torch.Tensor) -> dict[str, torch.Tensor]:
-    """VLAD and Fisher vectors, their codebooks fitted on some pictures of the gallery, as many of each class."""
-    chosen = [at for c in range(int(labels.max()) + 1) for at in gallery[labels[gallery] == c][:FITTED_EACH].tolist()]
-    encodings = Encodings().fit([highs[at][None] for at in chosen])
-    pieces = [encodings.coded(high[None]) for high in highs]
-    return {name: torch.cat([piece[name] for piece in pieces]) for name in pieces[0]}
+def describe(
+    backbone: Backbone, pictures: PictureFolder, variant: tuple[int, transforms.Mode] | None, more: Rows | None = None
+) -> dict[str, torch.Tensor]:
+    """Row name to vectors of all the pictures; ``facts`` is of the masks.
+
+    Args:
+        backbone: The network; of its default layers the last is high, the one before it low.
+        pictures: To be described.
+        variant: How they are sized.
+        more: Further rows.
+    """
+    low, high = backbone.default_layers[-2:]
+    images = Lazy(len(pictures), lambda at: sized(pictures[at].image, variant))
+    logits = Pooled(as_it_is, "logits")
+    facts: Rows = {"facts": Pooled(mask_facts, high), "box": Pooled(grid_box, high)}
+    asked: Rows = {"fc8_im": logits, **rows_of(high, low), **controls_of(high), **(more or {}), **facts}
+    found = extract(backbone, images, asked, batch=BATCH)
+    box = found.pop("box")
+    cuts = Lazy(len(pictures), lambda at: cut(images[at], box[at], backbone))
+    return found | extract(backbone, cuts, {"fc8_predBBox": logits}, batch=BATCH)
+
+
+def codebooks(
+    backbone: Backbone,
+    pictures: PictureFolder,
+    variant: tuple[int, transforms.Mode] | None,
+    chosen: Mapping[int, Sequence[int]],
+) -> dict[str, Coded]:
+    """The rows with a codebook, fitted on the pictures that are chosen for each seed: named ``ROW of SEED``."""
+    high = backbone.default_layers[-1]
+    needed = sorted({at for some in chosen.values() for at in some})
+    images = Lazy(len(needed), lambda at: sized(pictures[needed[at]].image, variant))
+    maps = dict(zip(needed, extract(backbone, images, [high], batch=BATCH)[high], strict=True))
+    return {
+        f"{name} of {seed}": code.fit(*({high: maps[at][None]} for at in some))
+        for seed, some in chosen.items()
+        for name, code in codes_of(high).items()
+    }
+
+
+def to_fit_on(labels: torch.Tensor, gallery: torch.Tensor) -> list[int]:
+    """Some pictures of the gallery, as many of each class."""
+    classes = range(int(labels.max()) + 1)
+    return [at for c in classes for at in gallery[labels[gallery] == c][:FITTED_EACH].tolist()]
 
 
 def precisions(
@@ -153,17 +221,21 @@ def compressed(vectors: torch.Tensor, gallery: torch.Tensor) -> dict[str, torch.
 
 def score_variant(backbone: Backbone, pictures: PictureFolder, name: str, seeds: Sequence[int]) -> dict[str, Any]:
     """Every row of one way to size the pictures: means over the splits, and differences from average and maximum."""
-    rows, highs = describe(backbone, pictures, VARIANTS[name])
-    labels, facts = torch.tensor(pictures.targets), rows.pop("facts")
+    labels = torch.tensor(pictures.targets)
+    splits = {seed: stratified_split(labels, 0.5, seed) for seed in seeds}
+    chosen = {seed: to_fit_on(labels, gallery) for seed, (gallery, _) in splits.items()}
+    codes = codebooks(backbone, pictures, VARIANTS[name], chosen)
+    rows = describe(backbone, pictures, VARIANTS[name], codes)
+    facts, coded = rows.pop("facts"), {row: rows.pop(row) for row in codes}
     whole = facts[:, 1] / facts[:, 0].clamp(min=1e-9)  # how much of what is above the mean the component holds
     runs: dict[str, dict[str, list[float]]] = {}
     gains: dict[str, torch.Tensor] = {}  # by picture, summed over the splits in which it is a query
     steps: dict[str, torch.Tensor] = {}
     asked = torch.zeros(len(labels), dtype=torch.double)
-    for seed in seeds:
-        gallery, queries = stratified_split(labels, 0.5, seed)
+    for seed, (gallery, queries) in splits.items():
         found: dict[str, torch.Tensor] = {}
-        for row, vectors in (rows | coded(highs, labels, gallery)).items():
+        own = {row: coded[f"{row} of {seed}"] for row in codes_of("")}
+        for row, vectors in (rows | own).items():
             for suffix, made in compressed(vectors, gallery).items():
                 scores = precisions(made, labels, queries, gallery)
                 found[row + suffix] = scores["top1"]
@@ -222,70 +294,41 @@ def rounded(runs: dict[str, dict[str, list[float]]]) -> dict[str, dict[str, list
     return {row: {key: [round(v, 4) for v in each] for key, each in columns.items()} for row, columns in runs.items()}
 
 
-def kept(folder: Path, name: str, key: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """A part from the folder, or made now and kept; ``key`` says what it was made from."""
-    path = folder / f"{name}.json"
-    if path.is_file() and (held := read_json(path))["key"] == key:
-        print(f"{name}: kept")
-        return dict(held["part"])
-    print(f"{name}: begun", flush=True)
-    started = time.monotonic()
-    part = make()
-    part["seconds"] = round(time.monotonic() - started, 1)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps({"key": key, "part": part}, indent=1))
-    print(f"{name}: {part['seconds']:.0f} s", flush=True)
-    return part
-
-
-def code_digest() -> str:
-    """Of the code that makes a part: the library and this file."""
-    return digest(tree_bytes([ROOT / "ask_lib", ROOT / "experiments" / "scda.py"], (".py",)))[:12]
-
-
-def pictures_digest(pictures: PictureFolder) -> str:
-    """Of the pictures' names, sizes and pixels."""
-    read = ((each.name, str(each.image.size), each.image.tobytes()) for each in pictures)
-    return digest(part for name, size, pixels in read for part in (name.encode(), size.encode(), pixels))[:12]
-
-
-def record_flowers17(images: Path, weights: Path, seeds: Sequence[int], command: str) -> None:
+def record_flowers17(args: argparse.Namespace) -> None:
     """Every row on 17 Category Flowers with SqueezeNet 1.0."""
-    pictures = read_images(images)
+    pictures = read_images(args.images)
     print(pictures.report)
-    backbone = load_backbone("squeezenet1_0", weights)
+    backbone = load_backbone("squeezenet1_0", args.weights)
     made_from = (
-        f"code {code_digest()}, torch {torch.__version__}, {backbone.weights}, seeds {list(seeds)}, "
-        f"{len(pictures)} pictures {pictures_digest(pictures)}"
+        f"code {code_digest('experiments.scda')}, torch {torch.__version__}, {backbone.weights}, "
+        f"seeds {list(args.seeds)}, {len(pictures)} pictures {pictures_digest(pictures)}"
     )
     parts = {
         variant: kept(
             KEPT / "scda_flowers17",
             variant,
             f"{size}, {made_from}",
-            lambda variant=variant: score_variant(backbone, pictures, variant, seeds),  # type: ignore[misc]
+            partial(score_variant, backbone, pictures, variant, args.seeds),
         )
         for variant, size in VARIANTS.items()
     }
-    values = values_of(parts) | {"network": f"{backbone.name} ({backbone.weights})", "pictures": len(pictures)}
-    content = new_result(
+    save(
+        args.out,
         "scda_flowers17",
+        command=args.command,
         title="SCDA on 17 Category Flowers",
-        command=command,
         data=data_of(pictures),
-        settings=settings_of(images, weights, layers=", ".join(backbone.default_layers[-2:])),
-        seeds=seeds,
+        settings=settings_of(args, layers=", ".join(backbone.default_layers[-2:])),
+        seeds=args.seeds,
         protocol="half of each class is the gallery, half are the queries, a split a seed; the paper's mask, "
         "its authors' alpha, codebooks of two words fitted on ten gallery pictures of each class",
         seconds=sum(part["seconds"] for part in parts.values()),
-        values=values,
+        values=values_of(parts) | {"network": f"{backbone.name} ({backbone.weights})", "pictures": len(pictures)},
         details={
             "runs": {variant: rounded(part["runs"]) for variant, part in parts.items()},
             "seconds": {variant: part["seconds"] for variant, part in parts.items()},
         },
-        folder=ROOT,
     )
-    print(f"Recorded {write_result(RESULTS, content)}")
 
 
 def data_of(pictures: PictureFolder) -> dict[str, str]:
@@ -293,30 +336,24 @@ def data_of(pictures: PictureFolder) -> dict[str, str]:
     return {"flowers17": f"17 Category Flowers, {len(pictures)} pictures in {len(pictures.classes)} folders"}
 
 
-def settings_of(images: Path, weights: Path, **more: str) -> dict[str, str]:
+def settings_of(args: argparse.Namespace, **more: str) -> dict[str, str]:
     """The settings, for the record: no path of this machine."""
-    return {"IMAGES": str(without_machine(str(images))), "WEIGHTS": str(without_machine(str(weights))), **more}
+    return {"IMAGES": without_machine(str(args.images)), "WEIGHTS": without_machine(str(args.weights)), **more}
 
 
-def looked_at(backbone: Backbone, pictures: PictureFolder, batch: int = 20) -> dict[str, torch.Tensor]:
+def looked_at(backbone: Backbone, pictures: PictureFolder) -> dict[str, torch.Tensor]:
     """Of all pictures, as middle squares of 224: the activation map, both masks, and the vectors of two rows."""
-    found: dict[str, list[torch.Tensor]] = {}
     high = backbone.default_layers[-1]
-    with torch.inference_mode(), FeatureTap(backbone.network, high) as tap:
-        for first in tqdm(range(0, len(pictures), batch), desc="maps"):
-            some = [pictures[at].image for at in range(first, min(first + batch, len(pictures)))]
-            maps = tap(transforms.batch(some, 224, backbone.mean, backbone.std, "short"))[high]
-            kept = selection_mask(maps)
-            rows = {
-                "activation": activation_map(maps),
-                "above": mean_mask(maps),
-                "kept": kept,
-                "avg&max": avg_max_pool(maps, normalize=True),
-                "SCDA": scda(maps, kept),
-            }
-            for name, part in rows.items():
-                found.setdefault(name, []).append(part)
-    return {name: torch.cat(parts) for name, parts in found.items()}
+    images = Lazy(len(pictures), lambda at: sized(pictures[at].image, VARIANTS["crop224"]))
+    maps = torch.stack(extract(backbone, images, [high], batch=BATCH)[high])
+    kept = selection_mask(maps)
+    return {
+        "activation": activation_map(maps),
+        "above": mean_mask(maps),
+        "kept": kept,
+        "avg&max": avg_max_pool(maps, normalize=True),
+        "SCDA": scda(maps, kept),
+    }
 
 
 def first_of_each_class(rows: torch.Tensor, labels: torch.Tensor, most: int) -> list[int]:
@@ -338,11 +375,11 @@ def shown(found: dict[str, torch.Tensor], pictures: PictureFolder, at: int) -> d
     }
 
 
-def record_masks(images: Path, weights: Path, seed: int, command: str, most: int = 4) -> None:
+def record_masks(args: argparse.Namespace, most: int = 4) -> None:
     """The masks of queries whose first result the selection turns from right to wrong, and the other way round."""
-    pictures = read_images(images)
+    pictures, seed = read_images(args.images), args.seeds[0]
     print(pictures.report)
-    backbone = load_backbone("squeezenet1_0", weights)
+    backbone = load_backbone("squeezenet1_0", args.weights)
     found, labels = looked_at(backbone, pictures), torch.tensor(pictures.targets)
     gallery, queries = stratified_split(labels, 0.5, seed)
     queries = queries.sort().values
@@ -355,53 +392,29 @@ def record_masks(images: Path, weights: Path, seed: int, command: str, most: int
         values[key] = int(rows.sum())
         if rows.any():  # nothing has no share
             values[f"{key} pieces"] = 100 * float(pieces[rows].double().mean())
-    content = new_result(
+    save(
+        args.out,
         "scda_flowers17_masks",
+        command=args.command,
         title="SCDA's masks of some flowers",
-        command=command,
         data=data_of(pictures),
-        settings=settings_of(images, weights, layer=backbone.default_layers[-1]),
+        settings=settings_of(args, layer=backbone.default_layers[-1]),
         seeds=[seed],
         protocol=f"crop224, the split of seed {seed}; of each group the first {most} queries in the order of files, "
         "at most one of a class",
         values=values | {"network": f"{backbone.name} ({backbone.weights})"},
         details={"pictures": {key: [shown(found, pictures, at) for at in rows] for key, rows in chosen.items()}},
-        folder=ROOT,
     )
-    print(f"Recorded {write_result(RESULTS, content)}")
 
 
-def command_of(args: argparse.Namespace, defaults: Mapping[str, Any]) -> str:
-    """What to type to repeat the run: the arguments that are not the defaults, without this machine's folders."""
-
-    def typed(value: Any) -> list[str]:
-        return [shell_word(without_machine(str(each))) for each in (value if isinstance(value, list) else [value])]
-
-    words = ["python -m experiments.scda", args.run]
-    for name, default in defaults.items():
-        given = typed(getattr(args, name))
-        words += [f"--{name}", *given] if given != typed(default) else []
-    return " ".join(words)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.scda", description=__doc__)
+    parser = parser_of("experiments.scda", __doc__, seeds=[0, 1, 2, 3, 4])
     parser.add_argument("run", choices=["flowers17", "masks"], help="the tables, or the masks of some pictures")
     real = Path(os.environ.get("ASK_REALDATA") or Path(__file__).resolve().parents[2] / "shared" / "realdata")
     parser.add_argument("--images", type=Path, default=real / "flowers17", help="17 folders, one a class")
     parser.add_argument("--weights", type=Path, default=real / "weights" / "squeezenet1_0_imagenet.pt")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4], help="of the splits; masks: the first")
-    args = parser.parse_args(argv)
-    command = command_of(args, {name: parser.get_default(name) for name in ("images", "weights", "seeds")})
-
-    def body() -> None:
-        if args.run == "masks":
-            record_masks(args.images, args.weights, args.seeds[0], command)
-        else:
-            record_flowers17(args.images, args.weights, args.seeds, command)
-
-    return exit_status(body)
+    return run(parser, lambda args: (record_masks if args.run == "masks" else record_flowers17)(args), arguments)
 
 
 if __name__ == "__main__":

@@ -64,6 +64,9 @@ def test_seeding_reaches_all_three_generators():
         seed_everything(3)
         draws.append((random.random(), np.random.rand(), torch.rand(1).item()))  # noqa: NPY002
     assert draws[0] == draws[1]
+    for seed in (-1, 2**32):
+        with pytest.raises(RangeError, match="seed"):
+            seed_everything(seed)
 
 
 def test_the_device_is_one_that_is_there():

@@ -12,26 +12,28 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
 
 from ask_lib.show.record import recorded_values
 from tests.conftest import ROOT
 from tests.test_house import tracked
 from tools import environment
-from tools.project import BUILD, executed_path, notebooks, read_json
+from tools.expect import recorded_in
+from tools.notebooks import INSTALLER
+from tools.project import BUILD, executed_path, notebooks
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.built]
 PACKAGES = ["torch", "torchvision", "matplotlib", "scipy", "scikit-learn", "tqdm", "pillow", "ipykernel"]
 HELD = ["ipywidgets==7.7.1", "widgetsnbextension==3.6.10", "jupyterlab-widgets==1.1.11"]
 
 
 def ask(python: Path, code: str) -> str:
-    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True, cwd="/").stdout.strip()
+    """What code prints in that environment alone, whatever PYTHONPATH says."""
+    return subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True).stdout.strip()
 
 
 @pytest.fixture(scope="module")
 def colab() -> Path:
-    """An environment like Colab's, kept between runs; ask_lib is removed from it first."""
+    """An environment like Colab's, kept between runs; ask_lib is removed from it first, so that a chapter brings it."""
     folder = BUILD / "venv-colab"
     environment.make(folder, PACKAGES, HELD)
     python = folder / "bin" / "python"
@@ -39,6 +41,8 @@ def colab() -> Path:
     subprocess.run(
         [python, "-m", "pip", "uninstall", "-q", "-y", "ask-lib", "anywidget"], check=True, capture_output=True
     )
+    missing = "import importlib.util as u; print([u.find_spec(n) for n in ('ask_lib', 'ask_scenes', 'jupyter_book')])"
+    assert ask(python, missing) == "[None, None, None]"
     return python
 
 
@@ -85,7 +89,7 @@ def with_address(source: Path, address: str, folder: Path) -> Path:
 
 
 def forget_the_library(python: Path) -> None:
-    """As in a fresh Colab: what the chapter before installed is gone."""
+    """As in a fresh Colab: what an installer brought is gone."""
     subprocess.run([python, "-m", "pip", "uninstall", "-q", "-y", "ask-lib"], check=True, capture_output=True)
 
 
@@ -101,16 +105,14 @@ def torch_files(python: Path) -> str:
 def test_a_chapter_runs_as_in_colab(
     source: Path, colab: Path, repository: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    forget_the_library(colab)
-    missing = "import importlib.util as u; print([u.find_spec(n) is None for n in ('ask_lib', 'jupyter_book')])"
-    assert ask(colab, missing) == "[True, True]"
     before = torch_files(colab)
-    for name in ("ASK_REPOSITORY", "PYTHONPATH", "VIRTUAL_ENV"):
+    for name in ("PYTHONPATH", "VIRTUAL_ENV"):
         monkeypatch.delenv(name, raising=False)
     done = run_alone(with_address(source, repository, tmp_path), colab, tmp_path, monkeypatch)
     assert torch_files(colab) == before and before.endswith(" 7.7.1")
-    assert "site-packages" in ask(colab, "import ask_lib; print(ask_lib.__file__)")
-    here = recorded_values(read_json(executed_path(source, "smoke")))
+    for package in ("ask_lib", "ask_scenes"):
+        assert "site-packages" in ask(colab, f"import {package}; print({package}.__file__)")
+    here = recorded_in(executed_path(source, "smoke"))
     there = recorded_values(done)
     assert there.keys() == here.keys()
     for name, value in here.items():
@@ -121,21 +123,34 @@ def test_a_chapter_runs_as_in_colab(
     assert views, "the slider shows under ipywidgets 7.7"
 
 
-def test_without_an_address_the_first_cell_says_what_to_do(
-    colab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    forget_the_library(colab)
-    monkeypatch.delenv("ASK_REPOSITORY", raising=False)
-    source = with_address(notebooks()[0], "", tmp_path)
-    with pytest.raises(CellExecutionError, match="Set REPOSITORY above to the address of the book's repository"):
-        run_alone(source, colab, tmp_path, monkeypatch)
-
-
-def test_where_the_library_is_installed_the_first_cell_changes_nothing(tmp_path: Path):
-    cell = next(cell for cell in nbformat.read(notebooks()[0], as_version=4).cells if cell.cell_type == "code")
-    code = "import subprocess; subprocess.run = None\n" + cell.source + "\nprint('fine')"
+def install(python: Path, repository: str, folder: Path, *before: str) -> subprocess.CompletedProcess[str]:
+    """Run the installer's cell alone, after some lines of code."""
+    code = "\n".join([f"REPOSITORY = {repository!r}", *before, INSTALLER, "print('fine')"])
     environ = {**os.environ, "PYTHONPATH": ""}
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=environ, check=False
-    )
-    assert result.stdout == "fine\n", result.stderr
+    command = [python, "-c", code]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environ, check=False)
+
+
+def test_without_an_address_the_installer_says_what_to_do(colab: Path, tmp_path: Path):
+    forget_the_library(colab)
+    done = install(colab, "", tmp_path)
+    assert done.returncode == 1 and done.stderr.endswith("RuntimeError: Set REPOSITORY above to the book's address.\n")
+
+
+NO_TORCH = (
+    "import importlib.metadata as m; real = m.version",
+    "def without(name):\n    if name == 'torch': raise m.PackageNotFoundError(name)\n    return real(name)",
+    "m.version = without",
+)
+
+
+def test_without_torch_nothing_is_installed(colab: Path, repository: str, tmp_path: Path):
+    forget_the_library(colab)
+    done = install(colab, repository, tmp_path, *NO_TORCH)
+    assert done.returncode == 1 and "No package metadata was found for torch" in done.stderr
+    assert ask(colab, "import importlib.util as u; print(u.find_spec('ask_lib'))") == "None"
+
+
+def test_where_the_library_is_installed_the_installer_changes_nothing(tmp_path: Path):
+    done = install(Path(sys.executable), "", tmp_path, "import subprocess; subprocess.run = None")
+    assert done.stdout == "fine\n", done.stderr

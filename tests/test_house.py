@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
+import io
 import json
+import logging
 import re
 import subprocess
 import sys
+import tokenize
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -16,8 +21,8 @@ import yaml
 from packaging.requirements import Requirement
 
 from tests.conftest import ROOT
-from tools.notebooks import check, configured_address, dump, tidy
-from tools.project import in_markdown, notebooks, read_json
+from tools.notebooks import INSTALLER, INSTALLER_CELL, assigned, check, configured_address, dump, parameters_cell, tidy
+from tools.project import CAP_SECONDS, ToolError, in_markdown, notebooks, read_json
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -28,6 +33,7 @@ ARROWS = {
     "reproduce": {"errors", "checks"},
     "files": {"errors", "checks"},
     "results": {"errors", "checks", "files", "reproduce"},
+    "command": {"errors"},
     "methods": {"errors", "checks"},
     "data": {"errors", "checks", "reproduce", "files", "results", "methods", "ask_scenes"},
     "models": {"errors", "checks", "reproduce", "files", "results", "methods", "data.download"},
@@ -35,10 +41,10 @@ ARROWS = {
     "represent": {"errors", "checks", "reproduce", "files", "results", "methods", "data", "models", "evaluate"},
     "train": {
         "errors", "checks", "reproduce", "files", "results", "methods", "data", "models", "evaluate", "represent",
-        "ask_scenes",
+        "command", "ask_scenes",
     },
     "show": {"errors", "checks", "files", "methods"},
-    "ask_scenes": {"errors", "checks", "files"},
+    "ask_scenes": {"errors", "checks", "files", "command"},
 }  # fmt: skip
 OURS = ("ask_lib", "ask_scenes", "experiments", "tools")
 
@@ -180,11 +186,41 @@ def test_no_large_file_and_no_foreign_script_is_committed():
     assert scripts <= {"ask_lib/show/explorer.js", "book/style/offline.js"}
 
 
+def test_the_library_stays_small():
+    lines = {
+        str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
+        for path in tracked(".py")
+        if path.is_relative_to(ROOT / "ask_lib")
+    }
+    largest = sorted(lines, key=lines.__getitem__)[-8:]
+    assert sum(lines.values()) < 7500, {name: lines[name] for name in largest}
+
+
 def test_the_workflows_and_the_hooks_are_valid_yaml_with_least_rights():
     for path in (ROOT / ".github" / "workflows").glob("*.yml"):
         workflow = yaml.safe_load(path.read_text())
         assert workflow["permissions"] == {"contents": "read"}, path.name
     yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
+
+
+PINNED = re.compile(r"uses: [\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
+
+
+def loose_actions(workflow: str) -> list[str]:
+    """Lines that use an action by anything but a whole commit with its version beside it."""
+    lines = [line.strip().removeprefix("- ") for line in workflow.splitlines()]
+    return [line for line in lines if line.startswith("uses:") and not PINNED.fullmatch(line)]
+
+
+def test_the_workflows_pin_actions_by_commit():
+    workflows = [path.read_text() for path in (ROOT / ".github").rglob("*.yml")]
+    assert sum(text.count("uses:") for text in workflows) > 5
+    assert [line for text in workflows for line in loose_actions(text)] == []
+
+
+@pytest.mark.parametrize("ref", ["v4", "main", "11bd719", "11bd71901bbe5b1630ceea73d27597364c9af683"])
+def test_an_action_that_is_not_pinned_would_be_seen(ref: str):
+    assert loose_actions(f"steps:\n  - uses: actions/checkout@{ref}\n") != []
 
 
 @pytest.mark.parametrize(
@@ -216,14 +252,51 @@ def test_notebooks_are_committed_tidy():
 
 
 @pytest.mark.parametrize("path", notebooks(), ids=lambda p: p.stem)
-def test_a_chapter_starts_with_a_title_and_its_settings(path: Path):
+def test_a_chapter_starts_with_a_title_its_settings_and_the_installer(path: Path, caplog: pytest.LogCaptureFixture):
     cells = read_json(path)["cells"]
     assert "".join(cells[0]["source"]).startswith("# ")
-    first = next(cell for cell in cells if cell["cell_type"] == "code")
-    assert "parameters" in first["metadata"]["tags"]
-    source = "".join(first["source"])
-    assert f'REPOSITORY = "{configured_address()}"' in source
-    assert 'PROFILE = "book"' in source
+    settings, installer = [cell for cell in cells if cell["cell_type"] == "code"][:2]
+    assert "parameters" in settings["metadata"]["tags"] and installer == INSTALLER_CELL
+    found = assigned(settings)
+    assert found["REPOSITORY"] == configured_address() and found["PROFILE"] == "book"
+
+    import papermill
+
+    with caplog.at_level(logging.WARNING):
+        assert set(papermill.inspect_notebook(path)) == set(found)
+    assert caplog.messages == []
+
+
+def test_the_installer_is_ten_lines_and_never_brings_torch():
+    assert len([line for line in INSTALLER.splitlines() if line]) <= 10
+    assert {"torch", "torchvision", "numpy"} <= set(re.findall(r'"(\w+)"', INSTALLER))
+
+
+@pytest.mark.parametrize(
+    "source", ["import os", "print(1)", "N = len('a')", "N: int = 1", "if True:\n    N = 1", "N = ", "a.b = 1"]
+)
+def test_anything_but_assignments_among_the_settings_would_be_seen(tmp_path: Path, source: str):
+    notebook = read_json(notebooks()[0])
+    settings = parameters_cell(notebook, "")
+    settings["source"] = ["".join(settings["source"]), f"\n{source}"]
+    (tmp_path / "loose.ipynb").write_text(dump(notebook))
+    with pytest.raises(ToolError, match="assignments of plain values only"):
+        check([tmp_path / "loose.ipynb"])
+
+
+@pytest.mark.parametrize("change", ["edited", "moved", "missing"])
+def test_another_installer_would_be_seen_and_is_mended(tmp_path: Path, change: str):
+    notebook = read_json(notebooks()[0])
+    place = notebook["cells"].index(INSTALLER_CELL)
+    cell = notebook["cells"].pop(place)
+    if change == "edited":
+        notebook["cells"].insert(place, {**cell, "source": ["!pip install torch"]})
+    elif change == "moved":
+        notebook["cells"].append(cell)
+    path = tmp_path / "other.ipynb"
+    path.write_text(dump(notebook))
+    assert check([path]) == ["other.ipynb"]
+    assert dump(tidy(read_json(path), configured_address())) == notebooks()[0].read_text()
 
 
 def test_outputs_and_a_foreign_address_would_be_seen(tmp_path: Path):
@@ -275,15 +348,87 @@ def test_math_code_and_roles_are_not_prose(fine: str):
 
 # --- equations ----------------------------------------------------------------------------------------------------
 
-TAG = re.compile(r"\[((?:ASK|PCL|SCDA|CLP|IA)-\d+)\]")
+TAG = re.compile(r"\[([A-Z]+-\d+)\]")
+METHODS = sorted((ROOT / "ask_lib" / "methods").glob("*.py"))
+
+
+def tags_of(code: str) -> tuple[set[str], set[str]]:
+    """The equations that a file names anywhere, and those that stand beside a line that computes something."""
+    beside, busy = set(), 0  # busy: the last line on which there was code
+    for token in tokenize.generate_tokens(io.StringIO(code).readline):
+        if token.type == tokenize.COMMENT and token.start[0] == busy:
+            beside |= set(TAG.findall(token.string))
+        elif token.type in (tokenize.NAME, tokenize.OP, tokenize.NUMBER):
+            busy = token.end[0]
+    return set(TAG.findall(code)), beside
+
+
+@pytest.mark.parametrize("path", METHODS, ids=lambda path: path.stem)
+def test_each_equation_stands_on_a_line_that_computes_it(path: Path):
+    named, beside = tags_of(path.read_text())
+    assert named == beside
+
+
+def test_a_tag_in_a_docstring_or_a_comment_alone_would_be_seen():
+    assert tags_of('def f(x):\n    """[NWP-1]"""\n    # [NWP-2]\n    return x  # [NWP-3]\n') == (
+        {"NWP-1", "NWP-2", "NWP-3"}, {"NWP-3"},
+    )  # fmt: skip
+    assert tags_of('"""[NWP-1]"""  # [NWP-1]\n')[1] == set()
 
 
 def test_each_equation_of_the_code_has_its_label_in_the_book_and_back():
-    in_code = {tag for path in (ROOT / "ask_lib" / "methods").glob("*.py") for tag in TAG.findall(path.read_text())}
-    labels = {
-        label for _, text in all_markdown() for label in re.findall(r"\(eq-((?:ask|pcl|scda|clp|ia)-\d+)\)", text)
-    }
-    assert {tag.lower() for tag in in_code} == labels
+    by_file = {path.stem: tags_of(path.read_text())[1] for path in METHODS}
+    labels = [label for _, text in all_markdown() for label in re.findall(r"\(eq-([a-z]+-\d+)\)", text)]
+    assert sorted(tag.lower() for tags in by_file.values() for tag in tags) == sorted(labels)
+    assert len(labels) == len(set(labels)) > 0
+
+
+# --- the pages of the library --------------------------------------------------------------------------------------
+
+AUTO = re.compile(r"^\.\. auto(module|class|function):: ([\w.]+)\n(?:   :members:(.*)\n)?", re.MULTILINE)
+
+
+WHAT_IS_DRAWN = {"Scene", "scene_of", "content_hash", "Layout", "layout_of"}  # parts of a drawing, for who changes it
+
+
+def listed() -> set[tuple[str, str]]:
+    """What the pages list, as (module, name); the name is ``*`` where all of a module is listed."""
+    found = set()
+    for page in (ROOT / "book").glob("api_*.md"):
+        for kind, name, members in AUTO.findall(page.read_text()):
+            if kind == "module":
+                found |= {(name, each.strip()) for each in (members.strip() or "*").split(",")}
+            else:
+                found.add(tuple(name.rsplit(".", 1)))
+    return found
+
+
+def test_what_the_pages_list_is_there():
+    for module, name in listed():
+        assert name == "*" or hasattr(importlib.import_module(module), name), f"{module}.{name}"
+
+
+@pytest.mark.parametrize("package", ["ask_lib.represent", "ask_lib.train", "ask_scenes.rooms", "ask_scenes.objects"])
+def test_what_a_package_offers_is_listed(package: str):
+    module, pages = importlib.import_module(package), listed()
+    for name in module.__all__:
+        thing = getattr(module, name)
+        if (inspect.isfunction(thing) or inspect.isclass(thing)) and name not in WHAT_IS_DRAWN:
+            assert {(thing.__module__, name), (thing.__module__, "*"), (package, name)} & pages, name
+
+
+@pytest.mark.parametrize("package", ["methods", "evaluate"])
+def test_a_file_that_holds_methods_is_listed_whole(package: str):
+    names = {f"ask_lib.{package}.{path.stem}" for path in modules_of(f"ask_lib/{package}") if path.stem != "__init__"}
+    assert names <= {module for module, name in listed() if name == "*"}
+
+
+def test_how_long_a_chapter_may_take_is_told():
+    told = (ROOT / "book" / "how_to_read.md").read_text()
+    for profile, seconds in CAP_SECONDS.items():
+        (row,) = re.findall(rf"^\| `{profile}` \|.*", told, re.MULTILINE)
+        limit = f"{seconds:g} seconds" if seconds < 600 else f"{seconds / 60:g} minutes"
+        assert f"at most {limit} a chapter" in row or seconds == float("inf")
 
 
 def test_published_numbers_are_texts_with_their_own_digits():

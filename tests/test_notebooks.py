@@ -6,26 +6,28 @@ from pathlib import Path
 
 import pytest
 
-from ask_lib.show.record import recorded_values
 from tools.execute import is_current, run_key
-from tools.expect import differences, expected_of, new_guard
+from tools.expect import differences, expected_of, new_guard, recorded_in
 from tools.project import CAP_SECONDS, executed_path, notebooks, read_json
 
 CHAPTERS = pytest.mark.parametrize("source", notebooks(), ids=lambda path: path.stem)
 
 
+@pytest.mark.built
 @CHAPTERS
 def test_the_chapter_ran_and_its_copy_is_current(source: Path):
     assert is_current(executed_path(source, "smoke"), run_key(source, "smoke", {})), "make test executes them first"
 
 
+@pytest.mark.built
 @CHAPTERS
 def test_the_values_are_the_expected_ones(source: Path):
-    recorded = recorded_values(read_json(executed_path(source, "smoke")))
+    recorded = recorded_in(executed_path(source, "smoke"))
     assert recorded, "a chapter records at least one value"
     assert differences(recorded, expected_of("smoke").get(source.stem, {})) == []
 
 
+@pytest.mark.built
 @CHAPTERS
 def test_the_chapter_stays_within_its_minute(source: Path):
     about = read_json(executed_path(source, "smoke"))["metadata"]["ask"]
@@ -33,6 +35,7 @@ def test_the_chapter_stays_within_its_minute(source: Path):
     assert about["seconds"] < 2 * CAP_SECONDS["smoke"]
 
 
+@pytest.mark.built
 @CHAPTERS
 def test_no_cell_complains(source: Path):
     for cell in read_json(executed_path(source, "smoke"))["cells"]:
@@ -42,6 +45,7 @@ def test_no_cell_complains(source: Path):
             assert "Warning" not in text, text
 
 
+@pytest.mark.built
 @CHAPTERS
 def test_each_figure_has_alt_text_a_caption_and_a_name(source: Path):
     for cell in read_json(executed_path(source, "smoke"))["cells"]:

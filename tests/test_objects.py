@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +13,6 @@ import torch
 
 from ask_lib.data.objects import Objects
 from ask_lib.errors import ChoiceError, RangeError, ShapeError
-from ask_scenes import shards
 from ask_scenes.objects import (
     CLASSES,
     FAMILIES,
@@ -36,7 +30,7 @@ from ask_scenes.objects import (
 from ask_scenes.objects.classes import CHOICES, make
 from ask_scenes.objects.look import Look
 from ask_scenes.objects.options import box_of
-from ask_scenes.objects.sheet import contact_sheet
+from ask_scenes.objects.sheet import panel
 from ask_scenes.rooms.draws import Draws
 from ask_scenes.rooms.furniture.design import bounds_of
 from experiments.objects_probes import box_features, colour_histogram, object_histogram, silhouette
@@ -246,8 +240,6 @@ def test_removing_the_object_leaves_all_else_in_place(frames: list[ObjectFrame])
 
 
 def test_options_refuse_what_they_do_not_know() -> None:
-    with pytest.raises(ChoiceError, match="coverage"):
-        ObjectOptions.of({"coverag": (0.1, 0.2)})
     with pytest.raises(ShapeError):
         ObjectOptions(size=(60, 100))
     with pytest.raises(RangeError):
@@ -262,7 +254,7 @@ def test_options_refuse_what_they_do_not_know() -> None:
         render_object(0, label="duck")  # not a class that judges
     with pytest.raises(ChoiceError):
         render_object(0, split="tests")
-    assert ObjectOptions.of({"size": [48, 64]}) == SMALL
+    assert ObjectOptions(size=[48, 64]) == SMALL
 
 
 # --- data set and cache
@@ -279,44 +271,6 @@ def test_data_set_shapes_and_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert torch.equal(data.rgb, again.rgb) and torch.equal(data.box, again.box)
 
 
-def test_a_broken_shard_is_drawn_again(tmp_path: Path) -> None:
-    first = Objects("val", 4, options=TINY, root=tmp_path, progress=False)
-    (shard,) = tmp_path.rglob("*.shard")
-    shard.write_bytes(shard.read_bytes()[:-100])
-    assert shards.load(shard) is None
-    assert torch.equal(Objects("val", 4, options=TINY, root=tmp_path, progress=False).rgb, first.rgb)
-
-
-SCRIPT = """
-import sys
-from ask_lib.data.objects import Objects
-from ask_scenes.objects import ObjectOptions, split
-split.SHARD = 4
-Objects("train", 16, options=ObjectOptions(size=(24, 32)), root=sys.argv[1], progress=False)
-"""
-
-
-def start(root: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(root)], env={**os.environ, "OMP_NUM_THREADS": "1"})
-
-
-def test_a_killed_run_leaves_the_cache_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    killed = start(tmp_path)
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.rglob("*.shard")) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    done = list(tmp_path.rglob("*.shard"))
-    assert 1 <= len(done) <= 4 and all(shards.load(shard) is not None for shard in done)
-    stamps = {shard: shard.stat().st_mtime_ns for shard in done}
-    monkeypatch.setattr("ask_scenes.objects.split.SHARD", 4)
-    finished = Objects("train", 16, options=TINY, root=tmp_path, progress=False)
-    assert all(shard.stat().st_mtime_ns == stamp for shard, stamp in stamps.items())  # finished shards are kept
-    whole = Objects("train", 16, options=TINY, root=tmp_path / "other", progress=False)
-    assert torch.equal(finished.rgb, whole.rgb) and len(finished) == 16
-
-
 # --- probes and sheets
 
 
@@ -328,7 +282,10 @@ def test_probe_features_have_their_shapes(tmp_path: Path) -> None:
     assert np.allclose((colour_histogram(data) ** 2).sum(1), 1)
 
 
-def test_contact_sheet_pads_its_last_row(frames: list[ObjectFrame]) -> None:
-    sheet = contact_sheet([frames[:3], frames[3:4]], ("rgb", "mask"))
-    assert sheet.shape == (2 * 52, 6 * 68, 3)
-    assert (sheet[60, 200] == 255).all()
+def test_a_panel_shows_the_mask_and_the_box(frames: list[ObjectFrame]) -> None:
+    frame = frames[0]
+    assert np.array_equal(panel(frame, "rgb"), frame.rgb.transpose(1, 2, 0))
+    shown = panel(frame, "mask")
+    x0, y0, x1, y1 = frame.box
+    assert (shown[y0, x0:x1] == (230, 60, 40)).all() and (shown[y0:y1, x1 - 1] == (230, 60, 40)).all()
+    assert np.array_equal(shown[:y0], frame.rgb.transpose(1, 2, 0)[:y0])

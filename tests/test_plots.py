@@ -8,6 +8,7 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from ask_lib.errors import ShapeError
 from ask_lib.show import plots
@@ -80,7 +81,7 @@ def test_the_style_is_one_and_white_paper():
 
 
 def luminance(colour: str) -> float:
-    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in plots.rgb(colour)]
+    linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(colour)]
     return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
 
 
@@ -116,3 +117,23 @@ def test_intervals_show_means_ends_and_marked_names():
     assert axes.get_ylim() == (1.5, -0.5) and axes.get_xlabel() == "score"
     with pytest.raises(ValueError, match="zip"):
         plots.intervals(grid[0, 0], ["a"], [1, 2], [0, 0], [1, 1], label="x")
+
+
+NASTY = ["a$b_$c.png", r"\frac{x", "$", "{picture}", "line\nbreak", "bell\x07\x1b[31m", "byte\udcff", "<b>&amp;</b>"]
+
+
+@pytest.mark.parametrize("text", NASTY, ids=range(len(NASTY)))
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_every_text_is_shown_as_it_is(text: str):
+    drawn, grid = plt.subplots(1, 5)  # of any style
+    image, ones = np.zeros((4, 4, 3), np.uint8), np.ones((2, 2))
+    plots.picture(grid[0], image, text)
+    plots.heat_map(grid[1], ones, text, label=text)
+    plots.bars(grid[2], [text], [1.0], label=text, title=text)
+    plots.intervals(grid[3], [text], [1.0], [0.5], [1.5], label=text, title=text)
+    plots.dots(grid[4], [text], np.ones((1, 2)), label=text, title=text)
+    drawn.canvas.draw()
+    safe = text.replace("\x07", "\\x07").replace("\x1b", "\\x1b").replace("\udcff", "\\udcff")
+    texts = [each.get_title() for each in grid] + [each.get_xlabel() for each in grid[2:]]
+    texts += [each.get_yticklabels()[0].get_text() for each in grid[2:]] + [drawn.axes[-1].get_ylabel()]
+    assert texts == [safe] * 12

@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
+from ask_lib.methods.scda import bounding_box, selection_mask
 from experiments import scda as record_scda
-from experiments.scda import VARIANTS, first_of_each_class, mean_gain, network_size, shown, values_of
+from experiments.scda import VARIANTS, cut, first_of_each_class, grid_box, mean_gain, shown, sized, values_of
 from tools.project import read_json
 from tools.recorded_masks import DROPPED, FLOWERS, GROUPS, KEPT, SOURCE, cells_of, draw_masks
 from tools.results import RESULTS
@@ -42,7 +43,22 @@ def test_what_is_shown_of_a_picture():
 
 @pytest.mark.parametrize(("variant", "size"), [("crop224", (224, 224)), ("own", (256, 341))])
 def test_the_size_that_the_network_reads(variant: str, size: tuple[int, int]):
-    assert network_size(Image.new("RGB", (341, 256)), VARIANTS[variant]) == size
+    assert sized(Image.new("RGB", (341, 256)), VARIANTS[variant]).shape == (3, *size)
+
+
+@pytest.mark.parametrize("size", [(224, 224), (97, 131)])
+def test_what_is_cut_out_is_what_the_box_holds(size: tuple[int, int]):
+    """The box is kept in cells, as a row's numbers, and becomes pixels again."""
+    features = torch.rand(3, 4, 5, 7, generator=torch.Generator().manual_seed(0)) ** 4
+    features[2] = 1.0  # nothing is selected: the whole picture
+    image = torch.randint(256, (3, *size), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    backbone = SimpleNamespace(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    for box, pixels in zip(grid_box(features), bounding_box(selection_mask(features), size), strict=True):
+        x0, y0, x1, y1 = pixels.tolist()
+        part = ((image.float() / 255 - 0.5) / 0.5)[None, :, y0:y1, x0:x1]
+        expected = torch.nn.functional.interpolate(part, size, mode="bilinear", antialias=True)[0]
+        torch.testing.assert_close(cut(image, box, backbone), expected)  # type: ignore[arg-type]
+    assert (x0, y0, x1, y1) == (0, 0, size[1], size[0])
 
 
 @pytest.mark.parametrize(("group", "picture"), PICTURES, ids=NAMES)
@@ -130,18 +146,13 @@ def fake_maps(backbone: object, pictures: list[object]) -> dict[str, torch.Tenso
 
 
 class Run:
-    """The tool on pictures and code of its own, without a network."""
+    """The command on pictures of its own, without a network."""
 
     def __init__(self, root: Path, patch: pytest.MonkeyPatch):
         self.root, self.made = root, []
         draw(root / "flowers")
-        for name in ("ask_lib/part.py", "ask_lib/notes.json", "experiments/scda.py", "tools/other.py"):
-            (root / name).parent.mkdir(exist_ok=True)
-            (root / name).write_text("one")
         backbone = SimpleNamespace(name="net", weights="file w.pt (sha256 0)", default_layers=("low", "high"))
-        patch.setattr(record_scda, "ROOT", root, raising=False)
         patch.setattr(record_scda, "KEPT", root / "kept")
-        patch.setattr(record_scda, "RESULTS", root)
         patch.setattr(record_scda, "load_backbone", lambda *args: backbone)
         patch.setattr(record_scda, "looked_at", fake_maps)
         patch.setattr(record_scda, "score_variant", lambda *args: self.made.append(args[2]) or fake_part(*args))
@@ -149,7 +160,7 @@ class Run:
     def __call__(self, run: str, *words: str) -> dict[str, Any]:
         """What it recorded; ``made`` then names the parts that were made for it."""
         self.made.clear()
-        assert record_scda.main([run, "--images", str(self.root / "flowers"), *words]) == 0
+        assert record_scda.main([run, "--out", str(self.root), "--images", str(self.root / "flowers"), *words]) == 0
         return dict(read_json(self.root / f"scda_flowers17{'' if run == 'flowers17' else '_masks'}.json"))
 
 
@@ -158,30 +169,18 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return Run(tmp_path, monkeypatch)
 
 
-def test_kept_parts_are_taken_as_long_as_code_and_pictures_are_the_same(run: Run, monkeypatch: pytest.MonkeyPatch):
+def test_kept_parts_are_taken_as_long_as_code_pictures_and_seeds_are_the_same(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+):
     run("flowers17")
     assert run.made == list(VARIANTS)
-    for name in ("ask_lib/notes.json", "tools/other.py"):
-        (run.root / name).write_text("two")
     monkeypatch.setattr("ask_lib.results.commit", lambda folder: "another")
     assert run("flowers17")["commit"] == "another" and run.made == []
     run("flowers17", "--seeds", "7")
     assert run.made == list(VARIANTS)
-
-
-@pytest.mark.parametrize("name", ["ask_lib/part.py", "experiments/scda.py"])
-def test_other_code_makes_the_parts_anew(run: Run, name: str):
-    run("flowers17")
-    (run.root / name).write_text("two")
-    run("flowers17")
+    monkeypatch.setattr(record_scda, "code_digest", lambda *modules: "another")
+    run("flowers17", "--seeds", "7")
     assert run.made == list(VARIANTS)
-    (run.root / name).write_text("one")
-    (run.root / "ask_lib" / "__pycache__").mkdir()
-    (run.root / "ask_lib" / "__pycache__" / "part.py").write_text("three")
-    run("flowers17")
-    assert run.made == list(VARIANTS)  # a part is kept once, the last that was made
-    run("flowers17")
-    assert run.made == []
 
 
 def test_other_pixels_make_the_parts_anew(run: Run):
@@ -199,20 +198,10 @@ def test_seconds_are_no_value(run: Run):
     assert "own seconds" not in values_of({"own": fake_part(None, None, "own", [0]) | {"seconds": 1.5}})
 
 
-def test_a_recorded_command_names_what_is_not_the_default(run: Run):
+def test_a_recorded_command_names_no_folder_of_this_machine(run: Run):
     assert run("flowers17")["command"] == "python -m experiments.scda flowers17 --images flowers"
-    assert run("flowers17", "--seeds", "3", "4")["command"].endswith("flowers17 --images flowers --seeds 3 4")
     weights = run("masks", "--weights", "/mine/realdata/my weights/w.pt")["command"]
     assert weights.endswith("""masks --images flowers --weights "$ASK_REALDATA"/'my weights/w.pt'""")
-
-
-@pytest.mark.parametrize("name", ["flowers17", "masks"])
-def test_a_recorded_command_of_the_defaults_is_short(run: Run, monkeypatch: pytest.MonkeyPatch, name: str):
-    (run.root / "realdata").mkdir()
-    (run.root / "flowers").rename(run.root / "realdata" / "flowers17")
-    monkeypatch.setenv("ASK_REALDATA", str(run.root / "realdata"))
-    found = run(name, "--images", str(run.root / "realdata" / "flowers17"), "--seeds", "0", "1", "2", "3", "4")
-    assert found["command"] == f"python -m experiments.scda {name}"
 
 
 def test_masks_say_which_split_they_are_of(run: Run):

@@ -11,7 +11,7 @@ import pytest
 from ask_lib.errors import ResultError
 from ask_lib.results import new_result, read_result, write_result
 from tools import results
-from tools.project import ROOT, read_json
+from tools.project import ROOT, ToolError, read_json
 
 RECORDED = sorted((ROOT / "results").glob("*.json"))
 
@@ -53,6 +53,23 @@ def test_a_page_shows_no_minus_zero(
     monkeypatch.setattr(results, "RESULTS", tmp_path)
     write_result(tmp_path, new_result("run", command="", values={"gain": value}))
     assert results.result_text(f"run/gain:{spec}")[0] == shown
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("run/gain:.2q", "not shown as '.2q'"),
+        ("run/name:.2f", "'name' is 'a', not shown as '.2f'"),
+        ("run/gian", "has no value 'gian'; near it: gain"),
+        ("walk/gain", "no recorded run 'walk'"),
+    ],
+)
+def test_what_a_page_cannot_show_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, said: str):
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    write_result(tmp_path, new_result("run", command="", values={"gain": 1.0, "name": "a"}))
+    with pytest.raises(ToolError) as caught:
+        results.result_text(address)
+    assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)

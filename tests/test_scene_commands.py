@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +18,8 @@ import torch
 
 from ask_lib.results import flat, read_result
 from ask_scenes.sheet import tiled, tinted
-from experiments.probes import Keep, ProbeSettings, colour_counts, command_line, record_probes
+from experiments.probes import Keep, ProbeSettings, colour_counts, record_probes
+from tests.conftest import ROOT
 
 # --- records of probes
 
@@ -42,30 +48,38 @@ def test_the_probes_commands_record_alike(name: str, tmp_path: Path, monkeypatch
     module = importlib.import_module(f"experiments.{name}_probes")
     seen: list[Any] = []
 
-    def fake(settings: Any, root: Path, report: Any, keep: Keep) -> dict[str, Any]:
+    def fake(settings: Any, root: Path, keep: Keep) -> dict[str, Any]:
         seen.append((settings, root))
         keep({"half": 1})
         return {"all": 2}
 
     monkeypatch.setattr(module, "run_probes", fake)
-    out = tmp_path / "probes.json"
-    where = ["--root", str(tmp_path), f"--out={out}"]
-    module.main(["--train", "40", *where, "--seeds", "3", "4", "--height", "48", "--seed", "7"])
+    out = tmp_path / f"{name}_probes.json"
+    where = ["--root", str(tmp_path), f"--out={tmp_path}"]
+    assert module.main(["--train", "60", *where, "--seeds", "3", "4", "--height", "48", "--seed", "7"]) == 0
     record = read_result(out)
     assert record["details"] == {"all": 2}
-    assert record["command"] == f"python -m experiments.{name}_probes --train 40 --seeds 3 4 --height 48 --seed 7"
+    assert record["command"] == f"python -m experiments.{name}_probes --train 60 --seeds 3 4 --height 48 --seed 7"
     assert str(tmp_path) not in out.read_text()
     ((settings, root),) = seen
-    assert (settings.train, settings.size, settings.seeds, settings.data_seed) == (40, (48, 64), (3, 4), 7)
+    assert (settings.train, settings.size, settings.seeds, settings.data_seed) == (60, (48, 64), (3, 4), 7)
     assert root == tmp_path
     with pytest.raises(SystemExit):
         module.main(["--roo", str(tmp_path)])  # an abbreviation would be recorded
 
 
-def test_a_command_line_names_no_place_of_this_machine():
-    words = ["probes", "--root", "/a b", "--seeds", "0", "1", "--out=/c/d.json", "--inputs", "rgb+depth", "a b"]
-    line = command_line("ask_scenes.rooms", words)
-    assert line == "python -m ask_scenes.rooms probes --seeds 0 1 --inputs rgb+depth 'a b'"
+@pytest.mark.filterwarnings("ignore:The number of unique classes")  # nearly as many as frames, at these sizes
+@pytest.mark.slow  # scikit-learn and the optimisers load, and some eighty frames are drawn
+@pytest.mark.parametrize(
+    ("name", "few", "value"),
+    [("rooms", ["--train", "50", "--inputs", "rgb"], "rgb_mean"), ("objects", ["--train", "32"], "network_mean")],
+)
+def test_the_probes_run(name: str, few: list[str], value: str, tmp_path: Path):
+    module = importlib.import_module(f"experiments.{name}_probes")
+    words = [*few, "--val", "10", "--height", "24", "--epochs", "1", "--seeds", "0", "--workers", "1"]
+    assert module.main([*words, "--root", str(tmp_path), "--out", str(tmp_path / "results")]) == 0
+    record = read_result(tmp_path / "results" / f"{name}_probes.json")
+    assert record["complete"] and record["seeds"] == [0] and 0 <= record["values"][value] <= 100
 
 
 # --- the commands, sheets and colours
@@ -76,15 +90,114 @@ def test_sheet_make_and_time(name: str, tmp_path: Path, capsys: pytest.CaptureFi
     main = importlib.import_module(f"ask_scenes.{name}.__main__").main
     threads = torch.get_num_threads()
     few = ["--labels", "kitchen"] if name == "rooms" else ["--names", "heron", "--each", "4"]
-    main(
-        ["sheet", str(tmp_path / "new" / "sheet.png"), "--height", "24", "--quality", "dataset", "--columns", "2", *few]
-    )
+    sheet = ["sheet", str(tmp_path / "new" / "sheet.png"), "--height", "24", "--quality", "dataset", "--columns", "2"]
+    assert main([*sheet, *few]) == 0
     assert (tmp_path / "new" / "sheet.png").read_bytes().startswith(b"\x89PNG")
-    main(["make", "3", "--height", "24", "--root", str(tmp_path)])
-    main(["time", "--height", "24", "--count", "2"])
+    assert main(["make", "3", "--height", "24", "--root", str(tmp_path)]) == 0
+    assert main(["time", "--height", "24", "--count", "2"]) == 0
     said = capsys.readouterr().out
     assert "3 frames of (24, 32) in" in said and "2 frames, one process:" in said
     assert len(list(tmp_path.rglob("*.shard"))) == 1 and torch.get_num_threads() == threads
+
+
+WRONG = {
+    "no command": [],
+    "command": ["mak"],
+    "count 0": ["make", "0"],
+    "count": ["make", "many"],
+    "height 0": ["make", "1", "--height", "0"],
+    "height -3": ["time", "--height=-3"],
+    "height": ["make", "1", "--height", "13"],
+    "workers 0": ["make", "1", "--workers", "0"],
+    "workers -1": ["make", "1", "--workers=-1"],
+    "seed -1": ["time", "--seed=-1"],
+    "seed huge": ["time", "--seed", "9" * 5000],
+    "batch 0": ["time", "--batch", "0"],
+    "columns 0": ["sheet", "x.png", "--columns", "0"],
+    "split": ["time", "--split", "tests"],
+    "abbreviation": ["make", "1", "--roo", "x"],
+    "device": ["time", "--device", "tpu", "--count", "1"],
+    "device that is not there": ["make", "1", "--device", "cuda:63"],
+    "root is a file": ["make", "1", "--root", "file"],
+    "root is a dead link": ["make", "1", "--root", "dead"],
+    "sheet is a folder": ["sheet", "folder"],
+    "sheet below a file": ["sheet", "file/sheet.png"],
+}
+
+
+def one_line(run: Callable[[], int], capsys: pytest.CaptureFixture[str]) -> str:
+    """What a command says that fails with status 2, whether by leaving or by its result."""
+    try:
+        status = run()
+    except SystemExit as left:
+        status = left.code
+    said = capsys.readouterr()
+    assert status == 2 and said.out == "" and said.err.startswith("error: ") and said.err.count("\n") == 1
+    return said.err
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "dead").symlink_to("nowhere")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ASK_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+@pytest.mark.parametrize("words", WRONG.values(), ids=WRONG.keys())
+@pytest.mark.parametrize("name", ["rooms", "objects"])
+def test_what_is_wrong_is_one_line(name: str, words: list[str], places: Path, capsys: pytest.CaptureFixture[str]):
+    main = importlib.import_module(f"ask_scenes.{name}.__main__").main
+    one_line(lambda: main(words), capsys)
+    assert sorted(path.name for path in places.iterdir()) == ["dead", "file", "folder"]
+
+
+WRONG_PROBES = {
+    "train": ["--train", "10"],
+    "val": ["--val", "0"],
+    "epochs": ["--epochs", "0"],
+    "seeds": ["--seeds", "0", "-1"],
+    "seed": ["--seed", str(2**32)],
+    "device": ["--device", "tpu"],
+    "out is a file": ["--out", "file"],
+    "out below a file": ["--out", "file/results"],
+    "root": ["--root", "file", "--out", "folder"],
+}
+
+
+@pytest.mark.parametrize("words", [*WRONG_PROBES.values(), ["--inputs", "rgb+smell"]], ids=[*WRONG_PROBES, "inputs"])
+@pytest.mark.parametrize("name", ["rooms", "objects"])
+def test_what_is_wrong_with_probes_is_one_line(
+    name: str, words: list[str], places: Path, capsys: pytest.CaptureFixture[str]
+):
+    main = importlib.import_module(f"experiments.{name}_probes").main
+    one_line(lambda: main(words), capsys)
+    assert sorted(path.name for path in places.iterdir()) == ["dead", "file", "folder"]
+
+
+def test_a_full_disk_is_one_line(places: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    main = importlib.import_module("ask_scenes.rooms.__main__").main
+    said = one_line(lambda: main(["make", "1", "--height", "24"]), capsys)
+    assert "cache" in said and "the disk is full" in said and "ASK_CACHE" in said
+
+
+def test_help_needs_no_torch():
+    code = (
+        "import runpy, sys\n"
+        "for name in ('rooms', 'objects'):\n"
+        "    sys.argv = [name, '--help']\n"
+        "    try: runpy.run_module(f'ask_scenes.{name}', run_name='__main__')\n"
+        "    except SystemExit as left: assert left.code == 0\n"
+        "assert 'ask_scenes.drawing' in sys.modules and 'torch' not in sys.modules"
+    )
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert "python -m ask_scenes.rooms" in said and "python -m ask_scenes.objects" in said
 
 
 def test_sheets_are_padded_and_tinted():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +20,13 @@ import pytest
 import torch
 
 from ask_lib.data.rooms import Rooms
-from ask_lib.errors import ChoiceError, RangeError
-from ask_lib.files import atomic_path, remove_parts
-from ask_scenes.drawing import Drawing, draw_split, shards
+from ask_lib.errors import CacheError, ChoiceError, RangeError
+from ask_lib.files import atomic_path, check_writable, remove_parts, write_json
+from ask_scenes import shards, workers
+from ask_scenes.drawing import Drawing, draw_split
 from ask_scenes.objects import ObjectOptions
 from ask_scenes.objects.split import drawing_of as objects_of
-from ask_scenes.rooms import RoomOptions
+from ask_scenes.rooms import RoomOptions, render_room
 from ask_scenes.rooms.split import drawing_of as rooms_of
 
 # --- shards: a drawing that takes no time, and keeps count
@@ -106,18 +109,132 @@ def test_what_killed_runs_left_is_never_read_and_goes_when_it_is_old(tmp_path: P
     remove_parts(folder / "that is not there")
 
 
-def test_a_shard_that_cannot_be_written_leaves_nothing(tmp_path: Path):
-    path = tmp_path / "deep" / "a.shard"
-    with pytest.raises(ValueError), atomic_path(path) as part:
-        part.write_bytes(b"half")
-        raise ValueError
-    assert list(path.parent.iterdir()) == []
+def test_a_shard_in_another_ones_place_is_not_taken_for_it(tmp_path: Path):
+    """Swapped, copied over another, a shorter one under a longer one's name, of another folder, version or data."""
+    whole = split_of(8, tmp_path)
+    first, second = sorted(DRAWING.folder(tmp_path).iterdir())
+    short = first.with_name("000004-000006.shard")
+    split_of(6, tmp_path)
+    kept = {path: path.read_bytes() for path in (first, second, short)}
+    others = [replace(DRAWING, seed=1), replace(DRAWING, version=2), replace(DRAWING, data="other")]
+    for drawing in others:
+        split_of(8, tmp_path, drawing)
+    foreign = [(drawing.folder(tmp_path) / first.name).read_bytes() for drawing in others]
+    for put in ({first: kept[second], second: kept[first]}, {second: kept[first]}, {second: kept[short]},
+                *({first: data} for data in foreign)):  # fmt: skip
+        for path, data in put.items():
+            path.write_bytes(data)
+            assert shards.load(path) is None
+        assert torch.equal(split_of(8, tmp_path), whole) and len(drawn) == 4 * len(put)
+        assert {path: path.read_bytes() for path in kept} == kept
+
+
+def test_a_cache_may_be_moved_as_a_whole(tmp_path: Path):
+    whole = split_of(8, tmp_path / "here")
+    (tmp_path / "here").rename(tmp_path / "there")
+    assert torch.equal(split_of(8, tmp_path / "there"), whole) and drawn == []
+
+
+def test_two_at_once_do_no_harm(tmp_path: Path):
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: draw_split(DRAWING, 40, root=tmp_path, progress=False)["grey"], range(2))
+    assert torch.equal(first, second) and torch.equal(first, split_of(40, tmp_path)) and drawn == []
+    assert len(list(tmp_path.rglob("*.*"))) == 10
 
 
 def test_a_shard_that_cannot_be_read_back_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(shards, "save", lambda path, arrays: None)
-    with pytest.raises(OSError, match="cannot be read back"):
+    with pytest.raises(CacheError, match="cannot be read back"):
         split_of(4, tmp_path)
+
+
+def test_cache_folder_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ASK_CACHE", str(tmp_path / "here"))
+    assert shards.cache_folder() == tmp_path / "here"
+    monkeypatch.delenv("ASK_CACHE")
+    assert shards.cache_folder() == Path.home() / ".cache" / "ask_lib"
+
+
+# --- a cache that cannot be written or read: the message names the path and ASK_CACHE, and nothing partial stays
+
+
+def raising(number: int, *, after: bytes | None = None):
+    def method(self: Path, *arguments: Any, **options: Any):
+        if after is not None:
+            with self.open("wb") as file:
+                file.write(after)
+        raise OSError(number, os.strerror(number), str(self))
+
+    return method
+
+
+def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Path, "write_bytes", raising(errno.ENOSPC, after=b"half"))
+    with pytest.raises(CacheError, match=r"000000-000004\.shard: the disk is full.*ASK_CACHE"):
+        split_of(8, tmp_path)
+    assert list(DRAWING.folder(tmp_path).iterdir()) == []
+
+
+@pytest.mark.parametrize("step", ["mkdir", "touch"])
+def test_a_home_that_is_read_only_is_seen_before_a_frame_is_drawn(step: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("ASK_CACHE", raising=False)
+    monkeypatch.setenv("HOME", "/nobody/is/here")
+    monkeypatch.setattr(Path, "mkdir", lambda self, **how: None)
+    monkeypatch.setattr(Path, step, raising(errno.EROFS))
+    drawn.clear()
+    with pytest.raises(CacheError, match=r"^/nobody/is/here/\.cache/ask_lib/plain/.*: may not be written.*ASK_CACHE"):
+        draw_split(DRAWING, 4, progress=False)
+    assert drawn == []
+
+
+def test_a_root_that_is_no_folder(tmp_path: Path):
+    (tmp_path / "file").touch()
+    (tmp_path / "dead").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    for name in ("file", "dead", "round"):
+        with pytest.raises(CacheError, match=f"{name}.*ASK_CACHE"):
+            split_of(4, tmp_path / name)
+    with pytest.raises(CacheError, match=r"no such home folder.*ASK_CACHE"):
+        shards.cache_folder("~no-such-user-here/cache")
+
+
+def test_a_cache_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    split_of(4, tmp_path)
+    monkeypatch.setattr(Path, "read_bytes", raising(errno.EACCES))
+    with pytest.raises(CacheError, match=r"\.shard: may not be written or read.*ASK_CACHE"):
+        split_of(4, tmp_path)
+
+
+def test_what_is_drawn_already_needs_no_right_to_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    whole = split_of(4, tmp_path)
+    for step in ("mkdir", "touch", "write_bytes"):
+        monkeypatch.setattr(Path, step, raising(errno.EROFS))
+    assert torch.equal(split_of(4, tmp_path), whole)
+
+
+# --- files
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing_and_is_named(tmp_path: Path):
+    path = tmp_path / "deep" / "a.json"
+    with pytest.raises(ValueError), atomic_path(path) as part:
+        part.write_bytes(b"half")
+        raise ValueError
+    (tmp_path / "folder").mkdir()
+    for check in (lambda: write_json(tmp_path / "folder", {}), lambda: check_writable(tmp_path / "folder")):
+        with pytest.raises(IsADirectoryError) as caught:
+            check()
+        assert caught.value.filename == str(tmp_path / "folder")
+    check_writable(path)
+    assert list(path.parent.iterdir()) == [] and sorted(p.name for p in tmp_path.iterdir()) == ["deep", "folder"]
+
+
+def test_what_is_somebody_elses_to_remove_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    part = tmp_path / "a.part"
+    part.touch()
+    monkeypatch.setattr(Path, "unlink", raising(errno.EACCES))
+    remove_parts(tmp_path)
+    assert part.exists()
 
 
 # --- folder names
@@ -153,48 +270,112 @@ def test_nothing_else_is_in_the_folder(tmp_path: Path):
     assert cuda == replace(DRAWING, device="cuda").folder(tmp_path) and cuda.name.endswith("-cuda")
 
 
-def test_options_say_what_there_is():
-    with pytest.raises(ChoiceError, match="Did you mean 'coverage'"):
-        ObjectOptions.of({"coverag": (0.1, 0.2)})
-    assert RoomOptions.of({"size": [24, 32]}) == RoomOptions(size=(24, 32))
-    assert ObjectOptions.of({"coverage": [0.1, 0.2]}) == ObjectOptions(coverage=(0.1, 0.2))
+@pytest.mark.parametrize("device", ["tpu", "meta", "cuda:63"])
+def test_a_device_that_is_not_there_is_named(device: str, tmp_path: Path):
+    with pytest.raises(ChoiceError, match=f"device: expected one that is there.*{device}"):
+        split_of(4, tmp_path, replace(DRAWING, device=device))
+    with pytest.raises(ChoiceError, match=device):
+        render_room(0, options=RoomOptions(size=(24, 32)), device=device)
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- workers
 
 SCRIPT = """
 import sys
-from ask_lib.data.rooms import Rooms
-from ask_scenes.rooms import RoomOptions, split
-split.SHARD = 4
-if __name__ == "__main__":
-    Rooms("train", 4000, options=RoomOptions(size=(24, 32)), root=sys.argv[1], workers=2, progress=False)
+from pathlib import Path
+import numpy as np
+from ask_lib.command import exit_status
+from ask_scenes import shards, workers
+
+def work(number):
+    shards.save(Path(sys.argv[1], f"{number}.shard"), {"a": np.full(100_000, number)})
+
+def body():
+    with workers.spread(work, range(100_000), 2) as done:
+        list(done)
+
+GUARD
+    sys.exit(exit_status(body))
 """
+GUARD = 'if __name__ == "__main__":'
 
 
-@pytest.mark.slow
-def test_workers_end_with_a_killed_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", SCRIPT, str(tmp_path)]
-    parent = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment, start_new_session=True)
+def started(folder: Path, guard: str) -> subprocess.Popen[str]:
+    script = folder / "script.py"
+    script.write_text(SCRIPT.replace("GUARD", guard))
+    command = [sys.executable, str(script), str(folder / "out")]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, env=os.environ
+    )
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
+def test_workers_end_with_a_parent_that_is_killed_or_stopped(number: int, status: int, tmp_path: Path):
+    parent = started(tmp_path, GUARD)
     deadline = time.monotonic() + 120
     while len(list(tmp_path.rglob("*.shard"))) < 6 and time.monotonic() < deadline:  # both are at work by then
         time.sleep(0.02)
     try:
         assert parent.poll() is None
-        parent.send_signal(signal.SIGKILL)
+        if number == signal.SIGINT:
+            os.killpg(parent.pid, number)  # as a terminal does it: to the parent and its workers
+        else:
+            parent.send_signal(number)
         # Parent and workers share one pipe, so it ends when the last of them has ended, and not before.
-        parent.communicate(timeout=20)
+        said, _ = parent.communicate(timeout=20)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(parent.pid, signal.SIGKILL)
+    assert parent.returncode == status
+    if number == signal.SIGINT:
+        assert said.startswith("\nstopped") and said.count("\n") == 2
     done = list(tmp_path.rglob("*.shard"))
-    assert 6 <= len(done) < 1000 and all(shards.load(shard) is not None for shard in done)
-    time.sleep(0.5)
-    assert list(tmp_path.rglob("*.shard")) == done  # nobody draws on
-    monkeypatch.setattr("ask_scenes.rooms.split.SHARD", 4)
+    assert 6 <= len(done) < 100_000 and all(shards.load(shard) is not None for shard in done)
+    time.sleep(0.2)
+    assert sorted(tmp_path.rglob("*.shard")) == sorted(done)  # nobody works on
+
+
+def test_a_script_without_a_guard_is_told_so_once(tmp_path: Path):
+    script = started(tmp_path, "if True:")
+    said, _ = script.communicate(timeout=60)
+    # The pool's own thread may trip over workers that vanish while they are started, and says so first.
+    last = said.splitlines()[-1]
+    assert script.returncode == 2 and said.count("error: ") == 1
+    assert last.startswith("error: A process that draws ended")
+    assert 'if __name__ == "__main__":' in last and not (tmp_path / "out").exists()
+
+
+def test_workers_bring_results_and_errors_in_order():
+    with workers.spread(abs, [-1, -2, 3], 2) as results:
+        assert list(results) == [1, 2, 3]
+    with pytest.raises(TypeError), workers.spread(abs, [-1, "a", 3], 2) as results:
+        assert next(results) == 1
+        next(results)
+
+
+def test_without_shared_memory_one_process_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*arguments: Any, **options: Any):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(workers, "ProcessPoolExecutor", refuse)
+    with pytest.warns(UserWarning, match="/dev/shm") as warned:
+        draw_split(DRAWING, 8, root=tmp_path, processes=2, progress=False)
+    assert len(warned) == 1 and len(list(tmp_path.rglob("*.shard"))) == 2
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_no_workers_is_no_number_of_workers(count: int, tmp_path: Path):
+    with pytest.raises(RangeError, match="workers"):
+        draw_split(DRAWING, 8, root=tmp_path, processes=count)
+
+
+@pytest.mark.slow  # two fresh processes import torch
+def test_rooms_are_the_same_with_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("ask_scenes.rooms.split.SHARD", 2)
     tiny = RoomOptions(size=(24, 32))
-    finished, whole = (
-        Rooms("train", 12, options=tiny, root=root, progress=False) for root in (tmp_path, tmp_path / "o")
+    both, alone = (
+        Rooms("train", 4, options=tiny, root=tmp_path / str(workers), workers=workers, progress=False)
+        for workers in (2, 1)
     )
-    assert torch.equal(finished.rgb, whole.rgb) and torch.equal(finished.depth_mm, whole.depth_mm)
+    assert torch.equal(both.rgb, alone.rgb) and torch.equal(both.depth_mm, alone.depth_mm)

@@ -8,9 +8,7 @@ from ask_lib.train.augment import Augment, Draw, InputSpec, mix, prepare, prepar
 
 SPECS = {"rgb": InputSpec(mean=(0.5,), std=(0.25,)), "depth": InputSpec(kind="map")}
 PLAIN = {"rgb": InputSpec(), "depth": InputSpec(kind="map")}
-EVERYTHING = Augment(
-    flip=0.5, shift=0.2, crop=(0.3, 1.0), aspect=4 / 3, cutout=0.3, erase=0.5, erase_fill="noise", brightness=0.3
-)
+EVERYTHING = Augment(flip=0.5, shift=0.2, crop=(0.3, 1.0), aspect=4 / 3, cutout=0.3, erase=0.5, brightness=0.3)
 
 
 def pictures(count=24, size=(18, 25)):
@@ -20,6 +18,7 @@ def pictures(count=24, size=(18, 25)):
 
 
 def augmented(augment, inputs, index, specs=PLAIN, epoch=3):
+    specs = {name: spec for name, spec in specs.items() if name in inputs}
     return prepare_augmented(inputs, specs, augment, 7, epoch, index)
 
 
@@ -147,12 +146,31 @@ def test_erasing_keeps_to_its_area_ratio_and_probability():
     assert (tall[uncut] / wide[uncut]).max() < 1 / 0.3 + 0.5
 
 
-def test_noise_is_standard_normal_and_the_samples_own():
-    draw = Draw(0, 0, torch.arange(8))
-    noise = draw.pixels("n", torch.zeros(8, 3, 50, 50))
-    assert abs(noise.mean()) < 0.02 and abs(noise.std() - 1) < 0.02 and noise.isfinite().all()
-    assert torch.equal(Draw(0, 0, torch.tensor([5])).pixels("n", torch.zeros(1, 3, 50, 50))[0], noise[5])
-    assert abs(torch.corrcoef(noise.flatten(1))[0, 1]) < 0.05
+def test_two_views_of_a_picture_are_drawn_independently():
+    inputs, index = pictures(400)
+    specs = {
+        "rgb": InputSpec(),
+        "depth": InputSpec(kind="map"),
+        "again": InputSpec(source="rgb"),
+        "other": InputSpec(source="rgb", view=1),
+        "other depth": InputSpec(kind="map", source="depth", view=1),
+    }
+    out = prepare_augmented(inputs, specs, Augment(flip=0.5, shift=0.2, erase=0.5), 7, 3, index)
+    assert torch.equal(out["rgb"], augmented(Augment(flip=0.5, shift=0.2, erase=0.5), inputs, index)["rgb"])
+    assert torch.equal(out["rgb"], out["again"])  # one view, one draw
+    assert torch.equal(out["other"][:, :1], out["other depth"])  # aligned in the other view too
+    same = (out["rgb"] == out["other"]).flatten(1).all(1).float().mean()
+    assert same < 0.03
+    plain = prepare(inputs, specs)
+    assert torch.equal(plain["rgb"], plain["other"])  # in evaluation a view is the picture
+    flips = [Draw(7, 3, index, view)("flip") < 0.5 for view in (0, 1)]
+    assert 0.4 < (flips[0] == flips[1]).float().mean() < 0.6
+
+
+def test_a_source_that_is_not_stored_is_refused():
+    inputs, index = pictures()
+    with pytest.raises(ChoiceError, match="Did you mean 'depth'"):
+        prepare_augmented(inputs, {"a": InputSpec(source="dept")}, Augment(flip=0.5), 7, 3, index)
 
 
 def test_brightness_and_contrast_change_pictures_only():
@@ -183,8 +201,6 @@ def test_bad_settings_are_refused():
         Augment(flip=1.5)
     with pytest.raises(RangeError, match=r"augment.crop\[1\]"):
         Augment(crop=(0.5, 0.2))
-    with pytest.raises(ChoiceError, match="noise"):
-        Augment(erase_fill="nois")
     with pytest.raises(ChoiceError, match="map"):
         InputSpec(kind="mapp")
     with pytest.raises(ShapeError, match=r"depth\[:, None\]"):

@@ -8,13 +8,13 @@ from torch import nn
 
 from ask_lib.train import checkpoint
 from ask_lib.train.loop import evaluate, fit
-from ask_lib.train.recipes import find_experiment
 from ask_lib.train.run import build
+from ask_lib.train.tasks import find_experiment
 from tests.test_train_resume import same
 from tests.train_children import run_without_a_compiler, spawner
 
-RECIPE = find_experiment("toy").recipe.override(["epochs=2", "count=60", "test_count=0", "batch=16"])
-COMPILED = replace(RECIPE, compile=True)
+CONFIG = find_experiment("toy").config.override(["epochs=2", "count=60", "test_count=0", "batch=16"])
+COMPILED = replace(CONFIG, compile=True)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def close(one, two):
 
 
 def test_a_compiled_run_equals_one_that_is_not(tmp_path, calls):
-    plain = fit(build(RECIPE), RECIPE, out=tmp_path / "plain", progress=False)
+    plain = fit(build(CONFIG), CONFIG, out=tmp_path / "plain", progress=False)
     assert not calls
     compiled = fit(build(COMPILED), COMPILED, out=tmp_path / "compiled", progress=False)
     assert calls
@@ -54,9 +54,9 @@ def test_a_compiled_run_equals_one_that_is_not(tmp_path, calls):
 
 
 def test_weights_go_from_compiled_to_not_and_back(tmp_path, calls):
-    for kind, recipe in (("plain", RECIPE), ("compiled", COMPILED)):
-        fit(build(recipe), replace(recipe, epochs=1), out=tmp_path / kind, progress=False)
-    for kind, other in (("plain", COMPILED), ("compiled", RECIPE)):
+    for kind, config in (("plain", CONFIG), ("compiled", COMPILED)):
+        fit(build(config), replace(config, epochs=1), out=tmp_path / kind, progress=False)
+    for kind, other in (("plain", COMPILED), ("compiled", CONFIG)):
         task, state = build(other), checkpoint.load(tmp_path / kind / "best.pt")["network"]
         if other.compile:
             task.network.compile()
@@ -64,11 +64,9 @@ def test_weights_go_from_compiled_to_not_and_back(tmp_path, calls):
         before = len(calls)
         scores = evaluate(task, other, task.validation)
         assert bool(len(calls) - before) == other.compile
-        again = build(RECIPE)
+        again = build(CONFIG)
         again.network.load_state_dict(state)
-        assert scores.loss == pytest.approx(evaluate(again, RECIPE, again.validation).loss, rel=1e-5)
-        off = (scores.confusion - evaluate(again, RECIPE, again.validation).confusion).abs().sum()
-        assert off <= 2 < scores.confusion.sum()  # compiled sums round otherwise: one image near a border may change
+        assert scores["loss"] == pytest.approx(evaluate(again, CONFIG, again.validation)["loss"], rel=1e-5)
 
 
 def test_a_compiled_run_resumes(tmp_path, calls):
@@ -82,9 +80,8 @@ def test_a_compiled_run_resumes(tmp_path, calls):
         return task.step(network, batch, generator)
 
     with pytest.raises(KeyboardInterrupt):
-        fit(replace(task, step=stops), COMPILED, out=tmp_path / "cut", progress=False, save_every=1)
-    state = checkpoint.load(tmp_path / "cut" / "last.pt")
-    assert (state["epoch"], state["step"]) == (1, 1)
+        fit(replace(task, step=stops), COMPILED, out=tmp_path / "cut", progress=False)
+    assert checkpoint.load(tmp_path / "cut" / "last.pt")["epoch"] == 1
     again = fit(build(COMPILED), COMPILED, out=tmp_path / "cut", resume=True, progress=False)
     same(whole.network.state_dict(), again.network.state_dict())
 
@@ -106,9 +103,9 @@ def test_without_a_compiler_there_is_one_line(tmp_path):
 def test_the_whole_compiler(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     torch.compiler.reset()
-    recipe = replace(RECIPE, epochs=1, count=32, validation=0.0, augment=type(RECIPE.augment)())
+    config = replace(CONFIG, epochs=1, count=32, validation=0.0, augment=type(CONFIG.augment)())
     begun = time.perf_counter()
-    compiled = fit(build(recipe), replace(recipe, compile=True), progress=False)
+    compiled = fit(build(config), replace(config, compile=True), progress=False)
     assert time.perf_counter() - begun > 0.5  # it did compile
     torch.compiler.reset()
-    close(fit(build(recipe), recipe, progress=False).network.state_dict(), compiled.network.state_dict())
+    close(fit(build(config), config, progress=False).network.state_dict(), compiled.network.state_dict())

@@ -1,11 +1,18 @@
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ask_lib.errors import RangeError, ShapeError
+from ask_lib.errors import ConfigError, RangeError, ShapeError
 from ask_lib.train import data, metrics
-from ask_lib.train.data import LoaderData, Subset, TensorData, epoch_order, share, split, stratified_split
+from ask_lib.train.data import LoaderData, Subset, TensorData, balanced_order, epoch_order, split, stratified_split
+from ask_lib.train.distributed import Process, shard
+from tests.conftest import ROOT
 
 CPU = torch.device("cpu")
 
@@ -45,19 +52,45 @@ def test_samples_keep_their_numbers_in_a_subset():
 
 
 def test_an_epochs_order_is_a_permutation_by_seed_and_epoch():
-    pieces = epoch_order(50, 8, 0, 3, drop_last=False)
-    assert torch.cat(pieces).sort().values.tolist() == list(range(50)) and [len(p) for p in pieces] == [8] * 6 + [2]
-    assert len(epoch_order(50, 8, 0, 3)) == 6
+    pieces = epoch_order(48, 8, 0, 3)
+    assert torch.cat(pieces).sort().values.tolist() == list(range(48)) and [len(p) for p in pieces] == [8] * 6
+    assert len(epoch_order(50, 8, 0, 3)) == 6  # what fills no batch is left out
     assert len(epoch_order(5, 8, 0, 3)[0]) == 5  # the only batch stays
-    assert all(torch.equal(a, b) for a, b in zip(pieces, epoch_order(50, 8, 0, 3, False), strict=True))
-    assert not torch.equal(pieces[0], epoch_order(50, 8, 0, 4)[0])
-    assert not torch.equal(pieces[0], epoch_order(50, 8, 1, 3)[0])
+    assert all(torch.equal(a, b) for a, b in zip(pieces, epoch_order(48, 8, 0, 3), strict=True))
+    assert not torch.equal(pieces[0], epoch_order(48, 8, 0, 4)[0])
+    assert not torch.equal(pieces[0], epoch_order(48, 8, 1, 3)[0])
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(0, 9), min_size=3, max_size=6), st.integers(1, 3), st.integers(1, 3), st.integers(0, 9))
+def test_balanced_batches_have_p_classes_of_k(counts, classes, per_class, epoch):
+    labels = torch.cat([torch.full((count,), number) for number, count in enumerate(counts)])
+    if sum(count >= per_class for count in counts) < classes:
+        with pytest.raises(RangeError, match="classes with"):
+            balanced_order(labels, classes * per_class, per_class, 0, epoch)
+        return
+    batches = balanced_order(labels, classes * per_class, per_class, 0, epoch)
+    taken = torch.cat(batches)
+    assert len(taken.unique()) == len(taken)  # no sample twice
+    for batch in batches:
+        rows = labels[batch].view(classes, per_class)
+        assert (rows == rows[:, :1]).all() and len(rows[:, 0].unique()) == classes
+    again = balanced_order(labels, classes * per_class, per_class, 0, epoch)
+    assert all(torch.equal(a, b) for a, b in zip(batches, again, strict=True))
+    assert len(balanced_order(labels, classes * per_class, per_class, 3, epoch + 1)) == len(batches)
+
+
+def test_balanced_batches_use_nearly_everything_and_change_with_the_epoch():
+    labels = torch.arange(120) % 6
+    first, second = (balanced_order(labels, 12, 4, 0, epoch) for epoch in (0, 1))
+    assert len(first) == 10 and len(torch.cat(first)) <= 120
+    assert not torch.equal(first[0], second[0])
 
 
 @given(st.integers(1, 70), st.integers(1, 8))
 def test_shares_make_up_the_batch(count, world):
     index = torch.arange(count)
-    parts = [share(index, rank, world) for rank in range(world)]
+    parts = [shard(index, Process(CPU, rank, world)) for rank in range(world)]
     assert torch.equal(torch.cat(parts), index)
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
@@ -85,6 +118,52 @@ def test_a_loader_gives_the_same_batches_and_leaves_the_random_state(workers):
     assert last.index.tolist() == [9]
 
 
+def test_a_loader_refuses_items_with_other_labels():
+    with pytest.raises(RangeError, match="other labels"):
+        list(LoaderData(Listed(), torch.zeros(20)).batches([torch.arange(4)], CPU))
+
+
+def test_without_shared_memory_one_process_reads(monkeypatch):
+    def fails(self):
+        raise RuntimeError("unable to open shared memory object </torch_1> in read-write mode")
+
+    monkeypatch.setattr(torch.Tensor, "share_memory_", fails)
+    loaded = LoaderData(Listed(), torch.arange(20) % 3, workers=2)
+    with pytest.warns(UserWarning, match=r"/dev/shm.*one process"):
+        (batch,) = loaded.batches([torch.arange(4)], CPU)
+    assert batch.index.tolist() == [0, 1, 2, 3]
+
+
+class Dying(Listed):
+    def __getitem__(self, index):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_dies_is_one_clear_error():
+    with pytest.raises(ConfigError, match=r"workers: one ended.*workers=0"):
+        list(LoaderData(Dying(), torch.arange(20) % 3, workers=1).batches([torch.arange(4)], CPU))
+
+
+SCRIPT = """
+import multiprocessing, torch
+from ask_lib.train import LoaderData
+from tests.test_train_data import Listed
+multiprocessing.set_start_method("spawn", force=True)
+data = LoaderData(Listed(), torch.arange(20) % 3, workers=1)
+print([len(batch.labels) for batch in data.batches([torch.arange(4)], torch.device("cpu"))])
+"""
+
+
+def test_a_script_without_a_main_guard_gets_one_clear_error(tmp_path):
+    # Two starts of torch, hence slow: the child reads the script again, as it would on macOS.
+    (tmp_path / "script.py").write_text(SCRIPT)
+    home = {**os.environ, "PYTHONPATH": str(ROOT)}  # the script imports this file
+    words = [sys.executable, str(tmp_path / "script.py")]
+    done = subprocess.run(words, capture_output=True, text=True, env=home)
+    assert done.returncode == 1 and done.stderr.count("Traceback") == 1, done.stderr
+    assert 'under `if __name__ == "__main__":`' in done.stderr.splitlines()[-1]
+
+
 def test_rows_and_labels_must_agree():
     with pytest.raises(ShapeError, match=r"inputs\['x'\]"):
         TensorData({"x": torch.zeros(3, 2)}, torch.zeros(4))
@@ -109,6 +188,31 @@ def test_metrics_against_loops(drawn):
             recalls.append(sum(b == c for b in own) / len(own))
     expected = sum(recalls) / len(recalls) if recalls else 0
     assert float(metrics.mean_class_accuracy(confusion)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "labels", "says"),
+    [
+        ([4, 4], [0, 0], r"predicted: expected classes 0 to 2 \(3 classes\), got 4, so there are 5 outputs"),
+        ([0, 1], [0, -1], r"labels: .* got -1"),
+        ([0, 1], [0, -100], r"labels: .* got -100"),
+        ([0, 1], [3, 0], r"labels: .* got 3, so there are 4 outputs"),
+        ([-1, 1], [0, 1], r"predicted: .* got -1"),
+    ],
+)
+def test_what_is_no_class_is_refused(predicted, labels, says):
+    with pytest.raises(RangeError, match=says):
+        metrics.confusion_matrix(torch.tensor(predicted), torch.tensor(labels), 3)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bool, torch.complex64])
+def test_classes_are_whole_numbers(kind):
+    with pytest.raises(ShapeError, match=r"whole numbers"):
+        metrics.confusion_matrix(torch.zeros(2, dtype=kind), torch.zeros(2, dtype=torch.long), 3)
+    counted = metrics.confusion_matrix(torch.tensor([2, 0], dtype=torch.uint8), torch.tensor([2, 1]), 3)
+    assert counted[2, 2] == 1 and counted[1, 0] == 1  # no overflow of small types
+    with pytest.raises(ShapeError, match="confusion"):
+        metrics.accuracy(torch.zeros(2, 3))
 
 
 def test_metrics_refuse_logits():

@@ -1,25 +1,23 @@
-"""The rooms recipe on a handful of frames: it runs from the data to the result."""
+"""The rooms config on a handful of frames of depth (tests/test_ship.py has RGB): from the data to the result."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+import torch
 
 from ask_lib.train.distributed import Process
-from ask_lib.train.recipes import find_experiment
 from ask_lib.train.run import run
+from ask_lib.train.tasks import find_experiment
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("modality", ["rgb", "depth"])
-def test_the_rooms_recipe_runs(modality: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    import torch
-
+def test_the_rooms_config_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("ASK_CACHE", str(tmp_path / "cache"))
-    default = find_experiment("rooms_scene").recipe
-    changes = [f"modality={modality}", "epochs=1", "count=40", "test_count=10", "batch=16"]
+    default = find_experiment("rooms_pretrain").config
+    changes = ["modality=depth", "epochs=1", "count=20", "test_count=5", "batch=16", "validation=0.25"]
     result = run(default.override(changes), out=tmp_path / "run", process=Process(torch.device("cpu")), progress=False)
-    assert result["data_version"] == "rooms 1"
-    assert 0 <= result["numbers"]["test_accuracy"] <= 1
+    assert result["data"] == {"rooms_pretrain": "rooms 1"}
+    assert 0 <= result["values"]["test_accuracy"] <= 1
     assert (tmp_path / "run" / "best.pt").is_file()

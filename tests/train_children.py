@@ -17,36 +17,50 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import Dataset
 
-from ask_lib.errors import AskError
+from ask_lib.errors import AskError, CheckpointError
+from ask_lib.train import checkpoint
 from ask_lib.train.__main__ import main
 from ask_lib.train.augment import Augment
+from ask_lib.train.config import Schedule, TrainConfig
 from ask_lib.train.data import LoaderData, Subset, TensorData, split
-from ask_lib.train.distributed import Process, join
-from ask_lib.train.errors import CheckpointError
-from ask_lib.train.lock import hold
+from ask_lib.train.distributed import Process, init
 from ask_lib.train.loop import Task, fit
-from ask_lib.train.recipe import Recipe
-from ask_lib.train.recipes import find_experiment
 from ask_lib.train.run import build
-from ask_lib.train.schedule import Schedule
-from ask_lib.train.toy import SPECS, shapes
+from ask_lib.train.tasks import find_experiment
+from ask_lib.train.tasks.toy import SPECS, shapes
 
 # The server imports torch once (its optimisers import the compiler, the slowest part); a child is then a quick fork.
 spawner = multiprocessing.get_context("forkserver")
-spawner.set_forkserver_preload(["ask_lib.train.table", "torch._dynamo", "tests.train_children"])
+spawner.set_forkserver_preload(
+    ["ask_lib.train.run", "ask_lib.train.tasks.toy", "torch._dynamo", "tests.train_children"]
+)
 
-RESTLESS = Recipe(
+RESTLESS = TrainConfig(
     epochs=4,
-    batch=16,
+    batch=15,
+    per_class=5,
+    groups={"0": 0.5},
     lr=0.02,
     schedule=Schedule(warmup=1),
-    augment=Augment(flip=0.5, shift=0.1, erase=0.5, erase_fill="noise"),
-    drop_last=False,
+    augment=Augment(flip=0.5, shift=0.1, erase=0.5),
 )
 
 
+TWO_VIEWS = {"rgb": SPECS["rgb"], "other": replace(SPECS["rgb"], source="rgb", view=1)}
+
+
+def with_two_views(task: Task) -> Task:
+    """The toy's task, where two views of a picture should get the same answer."""
+
+    def step(network, batch, generator):
+        first, second = network(batch.inputs["rgb"]), network(batch.inputs["other"])
+        return {"main": functional.cross_entropy(first, batch.labels) + (first - second).square().mean()}
+
+    return replace(task, specs=TWO_VIEWS, step=step)
+
+
 def restless_task() -> Task:
-    """A task that draws from every generator there is, with batch norm and dropout."""
+    """A task that draws from every generator there is, with two views, batch norm and dropout."""
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.3), nn.AdaptiveAvgPool2d(3), nn.Flatten()
@@ -59,7 +73,8 @@ def restless_task() -> Task:
         own = torch.rand(len(x), generator=generator, device=x.device)
         scale = 1 + 0.1 * (own + torch.rand(len(x)).to(own) + random.random() + np.random.rand())  # noqa: NPY002
         logits = network(x * scale[:, None, None, None].to(x))
-        return {"main": functional.cross_entropy(logits, batch.labels), "size": logits.square().mean()}
+        apart = (logits - network(batch.inputs["other"])).square().mean()
+        return {"main": functional.cross_entropy(logits, batch.labels), "size": logits.square().mean(), "apart": apart}
 
     return Task(
         network=network,
@@ -68,8 +83,8 @@ def restless_task() -> Task:
         num_classes=3,
         train=train,
         validation=validation,
-        specs={"rgb": SPECS["rgb"]},
-        weights={"size": 0.01},
+        specs=TWO_VIEWS,
+        weights={"size": 0.01, "apart": 0.1},
     )
 
 
@@ -98,37 +113,38 @@ def through_workers(task: Task, workers: int) -> Task:
 
 def train_restless(out: Path, optimizer: str, workers: int = 0) -> None:
     torch.set_num_threads(1)
-    recipe = replace(RESTLESS, optimizer=optimizer)
+    config = replace(RESTLESS, optimizer=optimizer, epochs=8)
     task = through_workers(restless_task(), workers) if workers else restless_task()
-    fit(task, recipe, out=out, resume=True, progress=False, save_every=1, sync_every=3)
+    fit(task, config, out=out, resume=True, progress=False)
 
 
 def start_together(gate: Any, out: Path, name: str) -> None:
     """Train, and say how it ended; ``gate`` lets all start at once."""
     torch.set_num_threads(1)
+    checkpoint.PATIENCE = 0.0
     task = restless_task()
     gate.wait(60)
     try:
-        fit(task, RESTLESS, out=out, resume=True, progress=False, save_every=1)
+        fit(task, RESTLESS, out=out, resume=True, progress=False)
         said = "trained"
     except CheckpointError as error:
         said = str(error)
     (out.parent / name).write_text(said)
 
 
-def hold_until_killed(path: Path, what: Path) -> None:
-    with hold(path, what, Process(torch.device("cpu"))):
+def hold_until_killed(path: Path, what: Path, held: Any) -> None:
+    with checkpoint.hold(path, what, Process(torch.device("cpu"))):
+        held.set()
         time.sleep(600)
 
 
 @contextlib.contextmanager
 def holder(path: Path, what: Path) -> Iterator[Any]:
     """Inside, another process holds a lock."""
-    child = spawner.Process(target=hold_until_killed, args=(path, what))
+    held = spawner.Event()
+    child = spawner.Process(target=hold_until_killed, args=(path, what, held))
     child.start()
-    while not path.with_suffix(".pid").exists():
-        assert child.is_alive()
-        time.sleep(0.002)
+    assert held.wait(60)
     try:
         yield child
     finally:
@@ -159,15 +175,19 @@ def one_of_two(rank: int, port: int, changes: list[str], out: Path, how: str) ->
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    recipe = find_experiment("toy").recipe.override(changes)
-    with join("cpu") as process:
-        task = build(recipe)
+    if how == "taken":
+        checkpoint.PATIENCE = 0.0
+    config = find_experiment("toy").config.override(changes)
+    with init("cpu") as process:
+        task = build(config)
         if how == "workers":
             task = through_workers(task, 1)
+        if how == "views":
+            task = with_two_views(task)
         if how == "nan on process 1" and rank == 1:
             task = replace(task, step=spoilt(task.step))
         try:
-            fit(task, recipe, out=out, resume=True, process=process, progress=False, save_every=2)
+            fit(task, config, out=out, resume=True, process=process, progress=False)
         except AskError as error:
             (out.parent / f"error{rank}").write_text(f"{type(error).__name__}: {error}")
 

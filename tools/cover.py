@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.patches import Circle, Ellipse, FancyBboxPatch, Polygon, Rectangle
 from scipy import ndimage
 
@@ -92,7 +93,7 @@ def _channels(axes: Axes) -> None:
     for cx, cy, colour in ((8.5, 6.8, plots.ORANGE), (13.9, 3.8, plots.SKY), (3.0, 3.1, plots.GREEN)):
         weight = np.exp(-(((x - cx) / 2.0) ** 2) - ((y - cy) / 1.5) ** 2)
         tint = np.zeros((HEIGHT, WIDTH, 4))
-        tint[..., :3] = plots.rgb(colour)
+        tint[..., :3] = to_rgb(colour)
         tint[..., 3] = 0.85 * weight
         axes.imshow(tint, extent=(0, WIDTH, HEIGHT, 0), interpolation="nearest", zorder=5)
 

@@ -106,7 +106,7 @@ def make(venv: Path, packages: list[str], held: list[str]) -> bool:
     """
     stamp, wanted = venv / STAMP, fingerprint(packages, held)
     python = venv / "bin" / "python"
-    if stamp.is_file() and stamp.read_text() == wanted and python.exists():
+    if stamp.is_file() and stamp.read_bytes() == wanted.encode() and python.exists():
         return False
     usable = is_usable(python)
     check_space(venv, NEEDED_GB if not usable else UPDATE_GB)

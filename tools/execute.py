@@ -3,75 +3,66 @@
 from __future__ import annotations
 
 import argparse
-import ast
-import contextlib
 import difflib
 import json
 import os
 import re
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
-from ask_lib.results import summarise
-from ask_lib.show.record import Value, recorded_values
+from ask_lib.show.record import Value
+from tools.expect import recorded_in
+from tools.imports import digest
+from tools.inputs import files_behind, marks_of
+from tools.notebooks import assigned, code_cells, parameters_cell
 from tools.project import (
     BUILD,
     CAP_SECONDS,
     PROFILES,
     ROOT,
     ToolError,
-    digest,
+    chosen_notebooks,
     executed_path,
     exit_status,
-    notebooks,
     one_at_a_time,
     read_json,
     tree_bytes,
+    work_folder,
     write_atomic,
 )
-from tools.results import check_result_name, record_chapter, shell_word, without_machine
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
-SHARED_INPUTS = ("ask_lib", "ask_scenes", "constraints.txt", "tools/execute.py", "tools/project.py")
+SHARED_INPUTS = ("constraints.txt", "tools/execute.py")
 PATH_KNOBS = ("IMAGES", "WEIGHTS", "DATA")
+MUST_EXIST = ("IMAGES", "DATA")  # WEIGHTS may also be a name
 
 
-def run_key(source: Path, profile: str, parameters: dict[str, Any]) -> str:
+def run_key(source: Path, profile: str, parameters: dict[str, Any], root: Path = ROOT) -> str:
     """Fingerprint of all that an executed copy depends on.
 
-    That is the source, the library, the pins, Python, the profile, the parameters, and the files that they name.
+    That is the source, the modules of the library that it imports (directly or not), the pins, Python, the profile, the
+    parameters, and the files that they name.
     """
-    parts = list(tree_bytes([source, *(ROOT / name for name in SHARED_INPUTS)]))
+    cells = ["".join(cell["source"]) for cell in code_cells(read_json(source), source.name)]
+    parts = list(tree_bytes([source, *files_behind(cells, root), *(ROOT / name for name in SHARED_INPUTS)]))
     parts.append(json.dumps([profile, parameters, sys.version], sort_keys=True).encode())
-    parts += [outside for value in parameters.values() for outside in _outside(value)]
+    for value in parameters.values():
+        if isinstance(value, str) and os.sep in value and os.access(value, os.F_OK):
+            parts += marks_of(Path(value))
     return digest(parts)
 
 
-def _outside(value: Any) -> Iterator[bytes]:
-    """Name, size and time of the files that a parameter names; a folder of pictures is not read for that."""
-    path = Path(value) if isinstance(value, str) and os.sep in value else None
-    if path is None or not path.exists():
-        return
-    for file in [path] if path.is_file() else sorted(path.rglob("*")):
-        about = file.stat()
-        yield f"{file} {about.st_size} {about.st_mtime_ns}".encode()
-
-
 def default_parameters(source: Path) -> dict[str, Any]:
-    """The names and values of a chapter's first code cell."""
-    cell = next(cell for cell in read_json(source)["cells"] if cell["cell_type"] == "code")
-    found: dict[str, Any] = {}
-    for node in ast.parse("".join(cell["source"])).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id.isupper():
-            found[node.targets[0].id] = ast.literal_eval(node.value)
-    return found
+    """The names and values of a chapter's first code cell.
+
+    Raises:
+        ToolError: If that cell is missing, or holds anything but assignments of plain values.
+    """
+    return assigned(parameters_cell(read_json(source), source.name))
 
 
 def check_names(source: Path, parameters: dict[str, Any]) -> None:
@@ -87,12 +78,10 @@ def check_names(source: Path, parameters: dict[str, Any]) -> None:
 
 
 def is_current(target: Path, key: str) -> bool:
-    """Whether an executed copy exists and was made from the same inputs."""
-    if not target.is_file():
-        return False
+    """Whether an executed copy exists and was made from the same inputs; a damaged one was not."""
     try:
-        return bool(read_json(target)["metadata"].get("ask", {}).get("key") == key)
-    except (json.JSONDecodeError, KeyError, UnicodeDecodeError):
+        return bool(read_json(target)["metadata"]["ask"]["key"] == key)
+    except (ToolError, KeyError, TypeError):
         return False
 
 
@@ -111,35 +100,44 @@ def execute(source: Path, target: Path, profile: str, parameters: dict[str, Any]
     Raises:
         ToolError: If the kernel is missing or a cell raises; the message names notebook and cell.
     """
+    import nbformat
+    from papermill.exceptions import PapermillExecutionError
+
     started = time.monotonic()
     key = run_key(source, profile, parameters)
-    scratch = target.with_name(f".{target.stem}.part.ipynb")
-    scratch.parent.mkdir(parents=True, exist_ok=True)
+    failed = target.with_suffix(".failed.ipynb")
+    target.parent.mkdir(parents=True, exist_ok=True)
     check_names(source, parameters)
-    with _empty_folder(source) as folder:
-        _papermill(source, scratch, folder, {"PROFILE": profile, **parameters})
+    with work_folder(source.stem) as folder:
+        scratch = folder / source.name
+        try:
+            _papermill(source, scratch, {"PROFILE": profile, **parameters})
+        except PapermillExecutionError as error:
+            write_atomic(failed, scratch.read_text(encoding="utf-8"))
+            raise ToolError(_failure(source, failed, error)) from None
+        notebook = nbformat.read(scratch, as_version=4)
     seconds = time.monotonic() - started
-    notebook = nbformat.read(scratch, as_version=4)
     _finish(notebook, {"key": key, "profile": profile, "parameters": parameters, "seconds": round(seconds, 1)})
     write_atomic(target, nbformat.writes(notebook))
-    scratch.unlink()
-    target.with_suffix(".failed.ipynb").unlink(missing_ok=True)
+    failed.unlink(missing_ok=True)
     return seconds
 
 
-def _papermill(source: Path, scratch: Path, folder: str, parameters: dict[str, Any]) -> None:
+def _papermill(source: Path, scratch: Path, parameters: dict[str, Any]) -> None:
+    """Run a notebook in an empty folder, as in Colab: one that reads the clone's files fails here first."""
     import papermill
     from jupyter_client.kernelspec import NoSuchKernel
     from nbclient.exceptions import DeadKernelError
-    from papermill.exceptions import PapermillExecutionError
 
+    empty = scratch.with_name("content")
+    empty.mkdir()
     try:
         papermill.execute_notebook(
             source,
             scratch,
             parameters=parameters,
             kernel_name="python3",
-            cwd=folder,
+            cwd=str(empty),
             progress_bar={"desc": f"{source.stem} ({parameters['PROFILE']})", "unit": " cells", "ncols": 100},
             request_save_on_cell_execute=False,
             start_timeout=120,
@@ -162,10 +160,6 @@ def _papermill(source: Path, scratch: Path, folder: str, parameters: dict[str, A
         raise ToolError(
             f"the Jupyter kernel of {sys.prefix} does not start. Make the environment anew: make distclean, then again."
         ) from None
-    except PapermillExecutionError as error:
-        kept = scratch.with_name(f"{source.stem}.failed.ipynb")
-        scratch.replace(kept)
-        raise ToolError(_failure(source, kept, error)) from None
 
 
 def _failure(source: Path, kept: Path, error: Any) -> str:
@@ -176,14 +170,6 @@ def _failure(source: Path, kept: Path, error: Any) -> str:
         f"{name}, code cell [{error.exec_count}] starting {first!r} raised {error.ename}: {error.evalue}\n"
         f"{trace}\n(the run up to there: {kept})"
     )
-
-
-@contextlib.contextmanager
-def _empty_folder(source: Path) -> Iterator[str]:
-    """A chapter runs in an empty folder, as in Colab: one that reads the clone's files fails here first."""
-    (BUILD / "work").mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=BUILD / "work", prefix=f"{source.stem}.") as folder:
-        yield folder
 
 
 def _finish(notebook: Any, about: dict[str, Any]) -> None:
@@ -197,49 +183,62 @@ def _finish(notebook: Any, about: dict[str, Any]) -> None:
             cell.metadata["tags"] = [*tags, "remove-cell"]
 
 
-def parse_parameters(pairs: Sequence[str]) -> dict[str, Any]:
-    """``NAME=value`` pairs; values are read as JSON where they can be, else as text.
+def parse_parameters(pairs: Sequence[str], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """``NAME=value`` pairs; the type of a knob's default says how a value is read, so that text stays text.
 
-    Paths are made absolute where they exist, since a notebook runs in another folder.
+    Paths are made absolute, since a notebook runs in another folder.
+
+    Args:
+        pairs: As typed.
+        defaults: The knobs and their defaults. A name that is none of them is read as text; `check_names` refuses it.
+
+    Raises:
+        ToolError: If a pair is none, a value is of another type than the default, or a folder does not exist.
     """
     parameters: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name.isidentifier():
             raise ToolError(f"parameter {pair!r}: expected NAME=value")
-        path = Path(text).expanduser()
-        if text and (name in PATH_KNOBS or os.sep in text) and path.exists():
-            parameters[name] = str(path.resolve())
-            continue
-        try:
-            parameters[name] = json.loads(text)
-        except json.JSONDecodeError:
-            parameters[name] = text
+        default = defaults.get(name, "")
+        parameters[name] = _text_or_path(name, text) if isinstance(default, str) else _from_json(name, text, default)
     return parameters
 
 
-def as_parameter(value: Any) -> str:
-    """The text that `parse_parameters` reads as this value: JSON, and plain text where it would not be read as JSON."""
-    if isinstance(value, str):
-        try:
-            json.loads(value)
-        except json.JSONDecodeError:
-            return value
-    return json.dumps(value)
+def _text_or_path(name: str, text: str) -> str:
+    path = Path(text).expanduser()
+    if not text or not (name in PATH_KNOBS or os.sep in text):
+        return text
+    if not os.access(path, os.F_OK):
+        if name in MUST_EXIST or (name in PATH_KNOBS and os.sep in text):
+            raise ToolError(f"parameter {name}: there is no file or folder {text!r}")
+        return text
+    try:
+        return os.fsencode(path.resolve()).decode("utf-8")
+    except UnicodeDecodeError:
+        raise ToolError(f"parameter {name}: the name {text!r} is not UTF-8, which a notebook cannot hold") from None
 
 
-def chosen_notebooks(names: Sequence[str]) -> list[Path]:
-    """The chapters of those names; all of them for none.
+def _from_json(name: str, text: str, default: Any) -> Any:
+    """A value of the type of a default that is no text; a number with a fraction may also be given as a whole one."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = text
+    kinds = {type(default), int} if isinstance(default, float) else {type(default)}
+    if type(value) not in kinds or value != value:  # NaN is no value either
+        raise ToolError(f"parameter {name}: expected a value like its default, {json.dumps(default)}; got {text!r}")
+    return value
 
-    Raises:
-        ToolError: If there is no chapter of a name.
-    """
-    known = {path.stem: path for path in notebooks()}
-    stems = [name.removesuffix(".ipynb").rpartition("/")[2] for name in names]
-    for stem in stems:
-        if stem not in known:
-            raise ToolError(f"no such notebook: {stem}. There are: {', '.join(known)}")
-    return [path for stem, path in known.items() if not stems or stem in stems]
+
+def words_of(typed: str) -> list[str]:
+    """The ``NAME=value`` pairs of make's PARAMS: a value goes on until the next NAME=, and needs no quotes."""
+    return [pair.strip() for pair in re.split(r"\s+(?=[A-Za-z_]\w*=)", typed.strip()) if pair.strip()]
+
+
+def as_parameter(value: Any, default: Any) -> str:
+    """The text that `parse_parameters` reads as this value: plain where the default is text, else JSON."""
+    return value if isinstance(value, str) and isinstance(default, str) else json.dumps(value)
 
 
 def run_all(profile: str, parameters: dict[str, Any], names: Sequence[str] = (), *, force: bool = False) -> list[Path]:
@@ -249,8 +248,6 @@ def run_all(profile: str, parameters: dict[str, Any], names: Sequence[str] = (),
     """
     chosen, done = chosen_notebooks(names), []
     for count, source in enumerate(chosen, 1):
-        if not source.is_file():
-            raise ToolError(f"_toc.yml names {source.relative_to(ROOT)}, which does not exist")
         target = BUILD / "own" / profile / source.name if parameters else executed_path(source, profile)
         label = f"[{count}/{len(chosen)}] {source.stem}"
         if not force and is_current(target, run_key(source, profile, parameters)):
@@ -280,14 +277,19 @@ def record_run(
     Raises:
         ToolError: If the name is no plain file name, or there is not exactly one chapter.
     """
+    from ask_lib.results import shell_word, without_machine  # it loads torch
+    from tools.results import check_result_name, record_chapter
+
     check_result_name(name)
     if len(chapters) != 1:
         raise ToolError("--record takes one chapter: python -m tools.execute 00_start_here --record NAME -p ...")
     (source,) = chosen_notebooks(chapters)
-    words = [f"-p {key}={shell_word(as_parameter(without_machine(value)))}" for key, value in parameters.items()]
+    defaults = default_parameters(source)
+    texts = {key: as_parameter(without_machine(value), defaults.get(key, "")) for key, value in parameters.items()}
+    words = [f"-p {key}={shell_word(text)}" for key, text in texts.items()]
     words += ["--seeds", *map(str, seeds)] if seeds else []
     command = " ".join([f"python -m tools.execute {source.stem} --profile {profile} --record {name}", *words])
-    effective = {**default_parameters(source), **parameters, "PROFILE": profile}
+    effective = {**defaults, **parameters, "PROFILE": profile}
     if not seeds:
         values = _recorded_run(source, BUILD / "recorded" / f"{name}.ipynb", profile, parameters, fresh=True)
         print(f"Recorded {record_chapter(name, command, effective, values)}")
@@ -306,7 +308,7 @@ def _recorded_run(
 ) -> dict[str, Value]:
     if fresh or not is_current(target, run_key(source, profile, parameters)):
         execute(source, target, profile, parameters)
-    return recorded_values(read_json(target))
+    return recorded_in(target)
 
 
 def over_runs(runs: Sequence[dict[str, Value]]) -> dict[str, Value]:
@@ -315,6 +317,8 @@ def over_runs(runs: Sequence[dict[str, Value]]) -> dict[str, Value]:
     ``std`` is of the runs (n - 1), ``low`` to ``high`` the 95 % Student interval of the mean. What is the same in all
     runs stays as it is; other values that are no numbers have no mean, and are left out.
     """
+    from ask_lib.results import summarise
+
     merged: dict[str, Value] = {}
     for name, first in runs[0].items():
         values = [run.get(name) for run in runs]
@@ -333,12 +337,17 @@ def _warn_if_slow(source: Path, profile: str, seconds: float) -> None:
         print(f"  {source.stem} took {seconds:.0f} s; the {profile} profile allows {CAP_SECONDS[profile]:.0f} s")
 
 
+def _joined(knobs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {name: default for defaults in reversed(knobs) for name, default in defaults.items()}
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line: returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tools.execute", description=__doc__)
     parser.add_argument("notebooks", nargs="*", help="chapters by name, for example 00_start_here (default: all)")
     parser.add_argument("--profile", choices=PROFILES, default="book", help="how much to compute (default: book)")
     parser.add_argument("-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a knob's value")
+    parser.add_argument("--typed-parameters", action="store_true", help="more of them, as make's PARAMS in ASK_PARAMS")
     parser.add_argument("--record", metavar="NAME", help="keep the values of one chapter's run as results/NAME.json")
     parser.add_argument("--seeds", type=int, nargs="+", default=[], help="with --record: one run each, and their mean")
     parser.add_argument("--force", action="store_true", help="run also what is current")
@@ -347,7 +356,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     def body() -> None:
         if args.seeds and not args.record:
             raise ToolError("--seeds goes with --record NAME: pages show one run")
-        parameters = parse_parameters(args.parameter)
+        knobs = [default_parameters(source) for source in chosen_notebooks(args.notebooks)]
+        typed = words_of(os.environ.get("ASK_PARAMS", "")) if args.typed_parameters else []
+        parameters = parse_parameters(args.parameter + typed, _joined(knobs))
         with one_at_a_time("execute"):
             if args.record:
                 record_run(args.record, args.notebooks, args.profile, parameters, args.seeds)

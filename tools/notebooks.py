@@ -1,17 +1,16 @@
-"""Keep the chapters' sources in order: no outputs, one tagged parameters cell, the repository's one address."""
+"""Keep the chapters' sources in order: no outputs, settings first, then the one installer, the one address."""
 
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from tools.project import ROOT, ToolError, exit_status, notebooks, read_json, write_atomic
+from tools.project import ROOT, ToolError, exit_status, notebooks, read_json, read_yaml, write_atomic
 
 ADDRESS_LINE = re.compile(r'^REPOSITORY = ".*?"', re.MULTILINE)
 CONFIG_LINE = re.compile(r"^(  url: ).*$", re.MULTILINE)
@@ -22,32 +21,107 @@ KEPT_METADATA = {
 }
 
 
+# The cell after the settings of every chapter. Pip must leave three packages as they are, so it never brings torch.
+INSTALLER = """\
+# Where ask_lib is missing, as in Colab: install it, and leave torch as it is.
+import subprocess
+import sys
+from importlib import metadata, util
+
+if util.find_spec("ask_lib") is None:
+    names = ("torch", "torchvision", "numpy")
+    held = [f"{name}=={metadata.version(name)}" for name in names]
+    pip = [sys.executable, "-m", "pip", "install", "-q", f"git+{REPOSITORY}"]
+    if subprocess.run(pip + held).returncode:
+        raise RuntimeError("Set REPOSITORY above to the book's address.")
+"""
+INSTALLER_CELL = {
+    "cell_type": "code",
+    "execution_count": None,
+    "id": "install",
+    "metadata": {
+        "mystnb": {"code_prompt_hide": "Hide", "code_prompt_show": "Install the library (in Colab)"},
+        "tags": ["hide-input"],
+    },
+    "outputs": [],
+    "source": INSTALLER.strip().splitlines(keepends=True),
+}
+
+
 def configured_address(root: Path = ROOT) -> str:
     """The repository's address in ``_config.yml``: the one place where it is set."""
-    return str(yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"] or "")
+    repository = read_yaml(root / "_config.yml").get("repository")
+    return str(repository.get("url") or "") if isinstance(repository, dict) else ""
 
 
-def tidy(notebook: dict[str, Any], address: str) -> dict[str, Any]:
-    """The notebook as it is committed: no outputs, no counts, little metadata, the address in its first cell."""
-    for count, cell in enumerate(notebook["cells"]):
+def tidy(notebook: dict[str, Any], address: str, name: str = "the notebook") -> dict[str, Any]:
+    """The notebook as it is committed.
+
+    No outputs, no counts, little metadata; the address among its settings, and after them the installer.
+
+    Raises:
+        ToolError: If its first code cell is not one of settings.
+    """
+    settings = parameters_cell(notebook, name)
+    assigned(settings)
+    cells = [cell for cell in notebook["cells"] if cell.get("id") != INSTALLER_CELL["id"]]
+    for count, cell in enumerate(cells):
         cell["id"] = cell.get("id") or f"cell-{count:02d}"
         cell["metadata"] = {k: v for k, v in cell.get("metadata", {}).items() if k in ("tags", "mystnb")}
         if cell["cell_type"] == "code":
             cell["outputs"], cell["execution_count"] = [], None
-    first = _parameters_cell(notebook)
-    text = ADDRESS_LINE.sub(f'REPOSITORY = "{address}"', "".join(first["source"]))
-    first["source"] = text.splitlines(keepends=True)
+    text = ADDRESS_LINE.sub(f'REPOSITORY = "{address}"', "".join(settings["source"]))
+    settings["source"] = text.splitlines(keepends=True)
+    place = cells.index(settings) + 1
+    notebook["cells"] = [*cells[:place], INSTALLER_CELL, *cells[place:]]
     notebook["metadata"] = KEPT_METADATA
     notebook["nbformat"], notebook["nbformat_minor"] = 4, 5
     return notebook
 
 
-def _parameters_cell(notebook: dict[str, Any]) -> dict[str, Any]:
-    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-    if not code or "parameters" not in code[0]["metadata"].get("tags", []):
-        raise ToolError("the first code cell must be tagged `parameters`: papermill sets its values")
-    first: dict[str, Any] = code[0]
+def parameters_cell(notebook: dict[str, Any], name: str) -> dict[str, Any]:
+    """The first code cell, tagged ``parameters``.
+
+    Raises:
+        ToolError: If there is none.
+    """
+    first = next(iter(code_cells(notebook, name)), {})
+    if "parameters" not in first.get("metadata", {}).get("tags", []):
+        raise ToolError(f"{name}: the first code cell must be tagged `parameters`: papermill sets its values")
     return first
+
+
+def code_cells(notebook: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """The code cells, each with a source.
+
+    Raises:
+        ToolError: If it is no notebook.
+    """
+    try:
+        code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+        if all(isinstance("".join(cell["source"]), str) and isinstance(cell["metadata"], dict) for cell in code):
+            return code
+    except (KeyError, TypeError):
+        pass  # said below
+    raise ToolError(f"{name}: expected a notebook, whose code cells have a source and metadata")
+
+
+def assigned(settings: dict[str, Any]) -> dict[str, Any]:
+    """The names and values of a cell of settings.
+
+    Raises:
+        ToolError: If it holds anything but assignments of plain values to names: papermill's own cell follows it, so
+            code in it would not see the values that were asked for.
+    """
+    found: dict[str, Any] = {}
+    try:
+        for node in ast.parse("".join(settings["source"])).body:
+            if not (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)):
+                raise ValueError(f"line {node.lineno} is no assignment")
+            found[node.targets[0].id] = ast.literal_eval(node.value)
+    except (ValueError, SyntaxError) as error:
+        raise ToolError(f"the cell tagged `parameters` may hold assignments of plain values only ({error})") from None
+    return found
 
 
 def dump(notebook: dict[str, Any]) -> str:
@@ -55,10 +129,14 @@ def dump(notebook: dict[str, Any]) -> str:
     return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
+def tidied(path: Path) -> str:
+    """A notebook's text as it is committed."""
+    return dump(tidy(read_json(path), configured_address(), path.name))
+
+
 def check(paths: Sequence[Path]) -> list[str]:
     """Names of the notebooks that are not as ``tidy`` would write them."""
-    address = configured_address()
-    return [path.name for path in paths if path.read_text(encoding="utf-8") != dump(tidy(read_json(path), address))]
+    return [path.name for path in paths if path.read_text(encoding="utf-8") != tidied(path)]
 
 
 def set_address(address: str) -> None:
@@ -93,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise ToolError(f"not tidy: {', '.join(untidy)}. Run: python -m tools.notebooks")
             return
         for path in paths:
-            write_atomic(path, dump(tidy(read_json(path), configured_address())))
+            write_atomic(path, tidied(path))
 
     return exit_status(body)
 

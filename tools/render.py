@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools.check_pages import problems_of
+from tools.imports import digest
 from tools.notebooks import configured_address
 from tools.project import (
     BUILD,
@@ -19,7 +20,6 @@ from tools.project import (
     PROFILES,
     ROOT,
     ToolError,
-    digest,
     executed_path,
     exit_status,
     notebooks,
@@ -32,7 +32,8 @@ from tools.project import (
 
 STAMP = ".ask-rendered"
 PAGES = ("book", "notebooks")  # Sphinx itself sees which of these changed
-SHARED = ("results", "ask_lib", "tools", "_config.yml", "_toc.yml", "constraints.txt")  # any page may show these
+# Any page may show these.
+SHARED = ("results", "ask_lib", "ask_scenes", "tools", "_config.yml", "_toc.yml", "constraints.txt")
 FRAME = re.compile(r"_static/frames/([\w.-]+)")
 
 
@@ -62,7 +63,7 @@ def render(profile: str, *, force: bool = False) -> tuple[Path, bool]:
     _check_executed(profile)
     site, (pages, shared) = site_path(profile), render_keys(profile)
     stamp = site / STAMP
-    before = stamp.read_text().split() if stamp.is_file() else []
+    before = stamp.read_text(errors="replace").split() if stamp.is_file() else []
     if not force and before == [pages, shared] and not problems_of(site, toc_pages()):
         return site, False
     stamp.unlink(missing_ok=True)

@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
-import shlex
 from pathlib import Path
 from typing import Any
 
-from ask_lib.errors import ResultError
-from ask_lib.results import NAME, new_result, read_result, write_result
+from ask_lib.results import NAME, new_result, read_result, without_machine, write_result
 from ask_lib.show.record import Value
 from ask_scenes import objects, rooms
 from tools.project import ROOT, ToolError
 
 RESULTS = ROOT / "results"
-REALDATA = "$ASK_REALDATA"
-
-
-def without_machine(value: Any) -> Any:
-    """Paths as another person would write them: below the real data, or by their last part."""
-    if not isinstance(value, str) or os.sep not in value:
-        return value
-    parts = Path(value).parts
-    return "/".join([REALDATA, *parts[parts.index("realdata") + 1 :]]) if "realdata" in parts else parts[-1]
-
-
-def shell_word(text: str) -> str:
-    """A text as one word of a command; what `without_machine` made of a path still names the real data's folder."""
-    base, slash, rest = text.partition("/")
-    return f'"{REALDATA}"{slash}{rest and shlex.quote(rest)}' if base == REALDATA else shlex.quote(text)
 
 
 def check_result_name(name: str) -> None:
@@ -73,16 +55,16 @@ def result_text(address: str) -> tuple[str, str]:
     path = RESULTS / f"{name}.json"
     if not path.is_file():
         raise ToolError(f"no recorded run {name!r} in results/")
-    try:
-        run = read_result(path)
-    except ResultError as error:
-        raise ToolError(str(error)) from error
+    run = read_result(path)
     values = run["values"]
     if key not in values:
         near = ", ".join(difflib.get_close_matches(key, values, n=3)) or f"none of its {len(values)} values"
         raise ToolError(f"results/{name}.json has no value {key!r}; near it: {near}")
     source = f"results/{name}.json, commit {run['commit']}, {run['environment']['device']}"
-    text = format(values[key], spec)
+    try:
+        text = format(values[key], spec)
+    except ValueError as error:
+        raise ToolError(f"results/{name}.json: {key!r} is {values[key]!r}, not shown as {spec!r} ({error})") from None
     if re.fullmatch(r"-0(\.0+)?%?", text):  # a reader takes minus nothing for a slip
         text = text.replace("-", "+" if spec.startswith("+") else "")
     return text, source

@@ -13,6 +13,7 @@ import html
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -175,6 +176,27 @@ def mathjax_folder() -> Path:
     return Path(str(core.locate())).parent
 
 
+def named(page: str) -> str:
+    """A page's HTML with the names that its makers leave out for screen readers, or put over what is written there.
+
+    References are no list items (docutils). Folding parts of the sidebar have no name; a button that shows "Search
+    Ctrl+K" is called "Search", and the colour mode's icons name it anew (pydata-sphinx-theme). A folded solution is
+    called "Toggle hidden content" whatever its title (myst_nb).
+    """
+    page = page.replace('role="doc-biblioentry"', 'role="listitem"')
+    page = page.replace('<summary aria-label="Toggle hidden content">', "<summary>")
+    page = re.sub(r"(>([^<]*)</a><details[^>]*><summary)>", r'\1 aria-label="Pages below \2">', page)
+    page = re.sub(r'(<i class="theme-switch [^>]*) title="[^"]*">', r'\1 aria-hidden="true">', page)
+    return re.sub(r'(search-button-field [^>]*) aria-label="Search"', r"\1", page)
+
+
+def _name_parts(app: Sphinx, error: Exception | None) -> None:
+    for path in Path(app.outdir).rglob("*.html"):
+        page = path.read_text(encoding="utf-8")
+        if named(page) != page:
+            path.write_text(named(page), encoding="utf-8")
+
+
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Register all of it."""
     app.add_config_value("ask_profile", os.environ.get("ASK_PROFILE", "book"), "env")
@@ -186,4 +208,5 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.connect("builder-inited", _make_assets, priority=100)
     app.connect("source-read", _read_executed)
     app.connect("build-finished", _copy_mathjax)
+    app.connect("build-finished", _name_parts)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -34,6 +34,7 @@ _LOADER = """
       const bytes = Uint8Array.from(atob(buffer.data), (letter) => letter.charCodeAt(0));
       owner[buffer.path[buffer.path.length - 1]] = new DataView(bytes.buffer);
     }
+    state.spec = JSON.parse(state.spec);
     return {
       get: (key) => state[key],
       set(key, value) {
@@ -118,12 +119,14 @@ def slim_notebook(nb: Mapping[str, Any], asset_dir: Path, url_prefix: str) -> di
         for model_id, record in saved.get("state", {}).items()
         if record["state"].get("_anywidget_id") == EXPLORER
     }
-    if models:
-        slim["metadata"]["widgets"] = {STATE: {**saved, "state": models}}
     for number, cell in enumerate(slim["cells"]):
         if "outputs" in cell:
             outputs = [_slim_output(output, models, number) for output in cell["outputs"]]
             cell["outputs"] = [output for output in outputs if output is not None]
+    for model in models.values():  # a picture's name may be `</SCRIPT ><img ...>`: no tag may stand in the page's state
+        model["state"]["spec"] = json.dumps(model["state"]["spec"]).replace("<", r"\u003c")
+    if models:
+        slim["metadata"]["widgets"] = {STATE: {**saved, "state": models}}
     return slim
 
 

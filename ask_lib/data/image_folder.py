@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ask_lib.checks import check_range
-from ask_lib.errors import DataNotFoundError
+from ask_lib.errors import AskError, DataNotFoundError
+from ask_lib.files import shown
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SMALLEST = 32
+# What is decoded by Pillow itself. For others it starts a program (EPS: Ghostscript) or calls what a plugin installed.
+FORMATS = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+SMALLEST = 32  # pixels on each side
 BAR_FROM = 50  # files
-SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+SHOWN = 8  # names of a kind in a report's text
+NAMES = {"L": "grey", "P": "palette", "1": "black and white"}
+TURNS = {2: "mirrored", 3: "rotated", 4: "mirrored", 5: "rotated and mirrored", 6: "rotated"}
+TURNS |= {7: "rotated and mirrored", 8: "rotated"}
+# PNG names the one transparent colour in the file's own bits; here from Pillow's name of those bits to its pixels.
+KEYS = {"1": lambda k: 255 * (k & 1), "L;2": lambda k: 85 * k, "L;4": lambda k: 17 * k, "RGB;16B": lambda k: k >> 8}
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,7 @@ class Picture:
 
     Attributes:
         image: RGB, 8 bits, upright.
-        name: Path below the folder, or a sample's name.
+        name: Path below the folder, as it can be shown (`ask_lib.files.shown`), or a sample's name.
         label: Class, or None.
         notes: What was changed to make it RGB.
         credit: Author and licence, where known.
@@ -46,13 +56,11 @@ class Picture:
 
 @dataclass(frozen=True)
 class FileReport:
-    """What became of one file: ``status`` "ok" with ``notes``, or "skipped" with ``reason``."""
+    """What became of one file: ``notes`` of how it was read, or the ``reason`` why it was skipped."""
 
     name: str
-    status: str
     notes: tuple[str, ...] = ()
     reason: str = ""
-    size: tuple[int, int] = (0, 0)  # (H, W)
 
 
 @dataclass(frozen=True)
@@ -66,48 +74,54 @@ class FolderReport:
     @property
     def ok(self) -> tuple[FileReport, ...]:
         """Files that were read."""
-        return tuple(f for f in self.files if f.status == "ok")
+        return tuple(f for f in self.files if not f.reason)
 
     @property
     def skipped(self) -> tuple[FileReport, ...]:
         """Files that were not, each with its reason."""
-        return tuple(f for f in self.files if f.status == "skipped")
+        return tuple(f for f in self.files if f.reason)
 
-    def summary(self, most: int = 8) -> str:
-        """A few lines: how many were read; by name, those that were skipped or changed, ``most`` of each kind."""
+    def __str__(self) -> str:
+        """A few lines: how many were read; by name, some of those that were skipped or changed."""
         left = f", {self.left} not looked at (limit)" if self.left else ""
-        lines = [f"{self.folder}: {_count(self.ok, 'picture')} read, {_count(self.skipped, 'file')} skipped{left}."]
-        lines += [f"  skipped {f.name}: {f.reason}" for f in self.skipped[:most]]
-        if len(self.skipped) > most:
-            lines.append(f"  skipped {len(self.skipped) - most} more: see report.skipped")
+        counts = f"{_count(self.ok, 'picture')} read, {_count(self.skipped, 'file')} skipped{left}"
+        lines = [f"{shown(self.folder)}: {counts}."]
+        lines += [f"  skipped {f.name}: {f.reason}" for f in self.skipped[:SHOWN]]
+        if len(self.skipped) > SHOWN:
+            lines.append(f"  skipped {len(self.skipped) - SHOWN} more: see report.skipped")
         changed: dict[str, list[str]] = {}
         for file in self.ok:
             if file.notes:
                 changed.setdefault(", ".join(file.notes), []).append(file.name)
         for note, names in changed.items():
-            more = f" and {len(names) - most} more" if len(names) > most else ""
-            lines.append(f"  {note}: {', '.join(names[:most])}{more}")
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            lines.append(f"  {note}: {', '.join(names[:SHOWN])}{more}")
         return "\n".join(lines)
-
-    def __str__(self) -> str:
-        return self.summary()
 
 
 @dataclass(frozen=True)
-class PictureFolder(Sequence[Picture]):
+class PictureFolder:
     """Pictures of a folder, read when they are asked for; only names are held in memory.
 
     Attributes:
         folder: Where they lie.
-        names: Paths below it, in natural order.
-        labels: Class of each: its first subfolder; None for a picture in the folder itself.
+        paths: Of each below the folder, in natural order, as the disk has it.
         report: What became of each file.
     """
 
     folder: Path
-    names: tuple[str, ...]
-    labels: tuple[str | None, ...]
+    paths: tuple[str, ...]
     report: FolderReport = field(repr=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The paths as they can be shown."""
+        return tuple(map(shown, self.paths))
+
+    @property
+    def labels(self) -> tuple[str | None, ...]:
+        """The class of each, which is its first subfolder, as it can be shown; None in the folder itself."""
+        return tuple(map(_label, self.names))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -121,48 +135,42 @@ class PictureFolder(Sequence[Picture]):
         return [-1 if label is None else number[label] for label in self.labels]
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.paths)
 
-    @overload
-    def __getitem__(self, index: int) -> Picture: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Picture]: ...
-    def __getitem__(self, index: int | slice) -> Picture | list[Picture]:
-        """One picture, or a list for a slice.
+    def __iter__(self) -> Iterator[Picture]:
+        return map(self.__getitem__, range(len(self)))
 
-        Raises:
-            DataNotFoundError: If a file that was fine when the folder was scanned can't be read any more.
-        """
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        name = self.names[index]
+    def __getitem__(self, index: int) -> Picture:
+        """One picture; a ``DataNotFoundError`` if its file has changed since, and can't be read any more."""
+        name = shown(self.paths[index])
         try:
-            image, notes = read_rgb(self.folder / name)
+            image, notes = read_rgb(self.folder / self.paths[index])
         except UnreadableError as error:
             raise DataNotFoundError(
-                f"{name} has changed since the folder was scanned: {error}. Scan it again."
+                f"{name} has changed since the folder was scanned: {error.reason}. Scan it again."
             ) from error
-        return Picture(image, name, self.labels[index], notes)
+        return Picture(image, name, _label(name), notes)
 
 
-class UnreadableError(Exception):
-    """A file gives no picture; the message is the reason that the report shows."""
+class UnreadableError(AskError, ValueError):
+    """A file gives no picture; ``reason`` is what the report shows."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{shown(path)}: expected a picture, {reason}.")
+        self.reason = reason
 
 
-def read_images(
-    folder: str | Path, limit: int | None = None, recursive: bool = True, smallest: int = SMALLEST
-) -> PictureFolder:
-    """The pictures of a folder (or one file), whatever state they are in.
+def read_images(folder: str | Path, limit: int | None = None) -> PictureFolder:
+    """The pictures of a folder and its subfolders (or one file), whatever state they are in.
 
     Every file that is looked at is decoded once, so that a broken one is known now; its pixels are read again when
-    asked for. No file raises: see ``report``. Hidden files are passed over.
+    asked for. No file raises: see ``report``. Links are followed, but no folder is read twice; hidden files are passed
+    over.
 
     Args:
         folder: With the pictures, or with a subfolder a class.
         limit: At most so many, as evenly over the classes as they go, the first of each. A file that is skipped is
             replaced by the next of its class. None: all.
-        recursive: Look into subfolders.
-        smallest: Least number of pixels on each side.
 
     Raises:
         DataNotFoundError: If the folder is missing, or holds no picture that can be read.
@@ -170,16 +178,17 @@ def read_images(
     """
     if limit is not None:
         check_range("limit", limit, 1)
-    root, paths = _find(Path(folder).expanduser(), recursive)
-    groups: dict[str, list[str]] = {}
-    for name in paths:
-        groups.setdefault(_label(name) or "", []).append(name)
-    reports = _scan(root, groups, limit if limit is not None else len(paths), smallest)
-    report = FolderReport(root, tuple(sorted(reports, key=lambda f: natural_key(f.name))), len(paths) - len(reports))
-    names = tuple(f.name for f in report.ok)
-    if not names:
-        raise DataNotFoundError(f"No picture could be read. {report.summary(5)}\nGive a folder with JPEG or PNG files.")
-    return PictureFolder(root, names, tuple(map(_label, names)), report)
+    root, found = _find(folder)
+    groups: dict[str | None, list[str]] = {}
+    for path in sorted((path for path, reason in found.items() if not reason), key=natural_key):
+        groups.setdefault(_label(path), []).append(path)
+    looked = _scan(root, groups, len(found) if limit is None else limit)
+    looked |= {path: FileReport(shown(path), reason=reason) for path, reason in found.items() if reason}
+    paths = sorted(looked, key=natural_key)
+    report = FolderReport(root, tuple(looked[path] for path in paths), len(found) - len(looked))
+    if not report.ok:
+        raise DataNotFoundError(f"No picture could be read. {report}\nGive a folder with JPEG or PNG files.")
+    return PictureFolder(root, tuple(path for path in paths if not looked[path].reason), report)
 
 
 def read_rgb(path: str | Path) -> tuple[Image, tuple[str, ...]]:
@@ -188,38 +197,35 @@ def read_rgb(path: str | Path) -> tuple[Image, tuple[str, ...]]:
     Raises:
         UnreadableError: If it gives no picture; the message says why.
     """
-    from PIL import ImageOps
-
-    with _any_failure_named(), _open(Path(path)) as image:
-        notes = _frame_notes(image)
-        turned = image.getexif().get(0x0112, 1) not in (0, 1)
-        upright = ImageOps.exif_transpose(image) if turned else image
-        rgb, note = to_rgb(upright)
-    notes += ["EXIF rotated"] * turned + ([note] if note else [])
-    return rgb, tuple(notes)
+    with _opened(Path(path)) as image:
+        return _upright(image)
 
 
 def to_rgb(image: Image) -> tuple[Image, str]:
     """A picture of any mode as 8-bit RGB, and a note of what was done; empty for RGB.
 
     16-bit values are divided by 257, so that 65535 becomes 255 (PIL's own conversion clips at 255). Transparent
-    pictures are laid on white.
+    pictures are laid on white, and so is the one transparent colour that a PNG may name.
     """
     from PIL import Image as pil
 
-    mode = image.mode
-    if mode == "RGB":
-        image.load()
-        return image.copy(), ""
-    if mode.startswith("I") or mode == "F":
-        grey, note = _deep_to_bytes(np.asarray(image), mode)
-        return pil.fromarray(grey).convert("RGB"), note
-    if mode in ("RGBA", "LA", "PA", "RGBa", "La") or (mode == "P" and "transparency" in image.info):
+    mode, key = image.mode, image.info.get("transparency")
+    if mode in ("RGBA", "LA", "PA", "RGBa") or (mode == "P" and key is not None):
         rgba = image.convert("RGBA")
-        white = pil.new("RGBA", rgba.size, (255, 255, 255, 255))
-        return pil.alpha_composite(white, rgba).convert("RGB"), f"{mode} composited on white"
-    names = {"L": "grey", "P": "palette", "1": "black and white"}
-    return image.convert("RGB"), f"{names.get(mode, mode)} -> RGB"
+        laid = pil.alpha_composite(pil.new("RGBA", image.size, "white"), rgba).convert("RGB")
+        return laid, f"{mode} composited on white" if np.asarray(rgba)[..., 3].min() < 255 else f"{mode} -> RGB"
+    pixels = np.asarray(image)
+    if deep := mode.startswith("I") or mode == "F":
+        grey, note = _deep_to_bytes(pixels, mode)
+        rgb = pil.fromarray(grey).convert("RGB")
+    else:
+        rgb, note = image.convert("RGB"), f"{NAMES.get(mode, mode)} -> RGB" if mode != "RGB" else ""
+    rgb.info.pop("transparency", None)
+    clear = pixels == key if deep else (np.asarray(rgb) == key).all(axis=-1)
+    if key is None or not clear.any():
+        return rgb, note
+    rgb.paste((255, 255, 255), mask=pil.fromarray(clear))
+    return rgb, f"{note}, one transparent colour made white".removeprefix(", ")
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
@@ -233,117 +239,146 @@ def _count(entries: Sequence[object], noun: str) -> str:
     return f"{len(entries)} {noun}" + ("" if len(entries) == 1 else "s")
 
 
-def _find(folder: Path, recursive: bool) -> tuple[Path, list[str]]:
-    if folder.is_file():
-        return folder.parent, [folder.name]
-    if not folder.is_dir():
-        raise DataNotFoundError(f"No folder at {folder.absolute()}. Give a folder of pictures, or check the path.")
-    found = (p.relative_to(folder) for p in (folder.rglob("*") if recursive else folder.glob("*")) if _is_file(p))
-    names = sorted((p.as_posix() for p in found if not any(part.startswith(".") for part in p.parts)), key=natural_key)
-    if not names:
-        below = "" if recursive else " (subfolders were not looked into)"
-        raise DataNotFoundError(f"{folder.absolute()} holds no files{below}. Put JPEG or PNG files there.")
-    return folder, names
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:
-        return True  # it may not even be asked: the report will name it
-
-
 def _label(name: str) -> str | None:
     return name.split("/")[0] if "/" in name else None
 
 
-def _scan(root: Path, groups: dict[str, list[str]], limit: int, smallest: int) -> list[FileReport]:
+def _find(folder: str | Path) -> tuple[Path, dict[str, str]]:
+    """The folder, and what lies below it: paths, each with the reason why it is no file to look at, or none."""
+    try:
+        root = Path(folder).expanduser()
+        if stat.S_ISREG(root.stat().st_mode):
+            return root.parent, {root.name: ""}
+        os.listdir(root)  # noqa: PTH208 - it says at once what is wrong with a folder
+    except (OSError, ValueError, RuntimeError) as error:  # a name with a null byte, a home that nobody has
+        why = getattr(error, "strerror", None) or error
+        raise DataNotFoundError(
+            f"No folder at {shown(folder)} ({why}). Give a folder of pictures, or check the path."
+        ) from error
+    found = _walk(root)
+    if not found:
+        raise DataNotFoundError(f"{shown(root.absolute())} holds no files. Put JPEG or PNG files there.")
+    return root, found
+
+
+def _walk(root: Path) -> dict[str, str]:
+    """Every folder once, however many links lead to it: first as it lies there, then by links."""
+    found: dict[str, str] = {}
+    seen: set[str] = set()
+    folders, links = [""], list[str]()
+    while folders or links:
+        below = folders.pop() if folders else links.pop(0)
+        real = os.path.realpath(root / below)
+        if real in seen:
+            found[below] = "a link to a folder that is read already"
+            continue
+        seen.add(real)
+        try:
+            entries = sorted(os.scandir(root / below), key=lambda entry: entry.name)
+        except OSError as error:
+            found[below] = f"cannot be read: {error.strerror}"
+            continue
+        for entry in entries:
+            path = f"{below}/{entry.name}".removeprefix("/")
+            if entry.name.startswith("."):
+                continue
+            try:
+                mode = entry.stat().st_mode
+            except OSError as error:
+                found[path] = f"{'dead link' if entry.is_symlink() else 'cannot be read'}: {error.strerror}"
+                continue
+            if stat.S_ISDIR(mode):
+                (links if entry.is_symlink() else folders).append(path)
+            else:
+                found[path] = "" if stat.S_ISREG(mode) else "no file but a pipe, socket or device"
+    return found
+
+
+def _scan(root: Path, groups: dict[str | None, list[str]], limit: int) -> dict[str, FileReport]:
     """Look at files class by class in turn, until enough are fine."""
     from tqdm.auto import tqdm
 
-    reports: list[FileReport] = []
+    looked: dict[str, FileReport] = {}
     wanted = min(limit, sum(map(len, groups.values())))
-    fine = 0
-    with tqdm(total=wanted, desc=f"scanning {root.name}", unit="file", disable=wanted <= BAR_FROM) as bar:
-        queues = [iter(names) for names in groups.values()]
+    name = shown(root.name)
+    with tqdm(total=wanted, desc=f"scanning {name}", unit="file", disable=wanted <= BAR_FROM) as bar:
+        queues = [iter(paths) for paths in groups.values()]
+        fine = 0
         while queues and fine < limit:
             for queue in list(queues):
-                looked = _next_fine(root, queue, smallest)
-                reports += looked
-                if not looked or looked[-1].status != "ok":
+                for path in queue:
+                    looked[path] = _look(root, path)
+                    if not looked[path].reason:
+                        fine += 1
+                        bar.update()
+                        break
+                else:
                     queues.remove(queue)
-                    continue
-                fine += 1
-                bar.update()
                 if fine == limit:
                     break
-    return reports
-
-
-def _next_fine(root: Path, names: Iterator[str], smallest: int) -> list[FileReport]:
-    """Reports up to and with the next file that is fine."""
-    looked = []
-    for name in names:
-        looked.append(_look(root, name, smallest))
-        if looked[-1].status == "ok":
-            break
     return looked
 
 
-def _look(root: Path, name: str, smallest: int) -> FileReport:
+def _look(root: Path, path: str) -> FileReport:
+    """Decodes all of a file, a JPEG at an eighth of its size, which is faster."""
     try:
-        size, notes = _decode(root / name, smallest)
+        with _opened(root / path) as image:
+            width, height = image.size
+            if min(width, height) < SMALLEST:
+                reason = f"tiny: {width} x {height}, need at least {SMALLEST} on each side"
+                return FileReport(shown(path), reason=reason)
+            image.draft(None, (width // 8, height // 8))
+            return FileReport(shown(path), _upright(image)[1])
     except UnreadableError as error:
-        return FileReport(name, "skipped", reason=str(error))
-    return FileReport(name, "ok", notes, size=size)
-
-
-def _decode(path: Path, smallest: int) -> tuple[tuple[int, int], tuple[str, ...]]:
-    """Size and notes of a file, having decoded all of it (a JPEG at an eighth of its size, which is faster)."""
-    with _any_failure_named(), _open(path) as image:
-        width, height = image.size
-        if min(width, height) < smallest:
-            raise UnreadableError(f"tiny: {width} x {height}, need at least {smallest} on each side")
-        if image.format == "JPEG" and image.mode == "RGB" and image.getexif().get(0x0112, 1) in (0, 1):
-            image.draft("RGB", (width // 8, height // 8))
-            image.load()
-            return (height, width), ()
-    rgb, notes = read_rgb(path)
-    return (rgb.height, rgb.width), notes
-
-
-def _open(path: Path) -> Image:
-    """The opened file; its pixels are not read yet."""
-    from PIL import Image as pil
-    from PIL import UnidentifiedImageError
-
-    if path.stat().st_size == 0:
-        raise UnreadableError("broken: the file is empty")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pil.DecompressionBombWarning)
-            return pil.open(path)
-    except (pil.DecompressionBombError, pil.DecompressionBombWarning) as error:
-        most = f"{pil.MAX_IMAGE_PIXELS:,}"
-        raise UnreadableError(f"too large: more than {most} pixels") from error
-    except UnidentifiedImageError as error:
-        known = path.suffix.lower() in SUFFIXES
-        raise UnreadableError("broken: not readable as an image" if known else "not an image") from error
+        return FileReport(shown(path), reason=error.reason)
 
 
 @contextmanager
-def _any_failure_named() -> Iterator[None]:
-    """Around all that reads a file: for damaged ones PIL raises whatever its parsers run into (struct.error, ...)."""
+def _opened(path: Path) -> Iterator[Image]:
+    """A file opened by one of Pillow's own decoders; its pixels are read in the body.
+
+    For damaged files PIL raises whatever its parsers run into (struct.error, ...): all of it is named.
+    """
+    from PIL import Image as pil
+    from PIL import UnidentifiedImageError
+
+    pil.init()
     try:
-        yield
+        if path.stat().st_size == 0:
+            raise UnreadableError(path, "broken: the file is empty")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pil.DecompressionBombWarning)
+            image = pil.open(path, formats=[name for name in FORMATS if name in pil.OPEN])
+        with image:
+            yield image
     except UnreadableError:
         raise
+    except (pil.DecompressionBombError, pil.DecompressionBombWarning) as error:
+        raise UnreadableError(path, f"too large: more than {pil.MAX_IMAGE_PIXELS:,} pixels") from error
+    except UnidentifiedImageError as error:
+        known = path.suffix.lower() in pil.EXTENSION
+        raise UnreadableError(path, "broken: not readable as an image" if known else "not an image") from error
     except Exception as error:
-        raise UnreadableError(f"broken: {str(error).strip() or type(error).__name__}") from error
+        system = isinstance(error, OSError) and error.strerror
+        why = f"cannot be read: {system}" if system else f"broken: {str(error).strip() or type(error).__name__}"
+        raise UnreadableError(path, why) from error
 
 
-def _frame_notes(image: Image) -> list[str]:
-    return ["animated: first frame"] if getattr(image, "is_animated", False) else []
+def _upright(image: Image) -> tuple[Image, tuple[str, ...]]:
+    """An opened picture, turned as its EXIF data say, as RGB; and what was done."""
+    from PIL import ImageOps
+
+    notes = []
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        moves = image.format in ("AVIF", "GIF", "PNG", "WEBP")  # a phone's JPEG or a TIFF holds several pictures
+        notes.append("animated: first frame" if moves else f"the first of {frames} pictures")
+    key, tiles = image.info.get("transparency"), getattr(image, "tile", None)
+    if image.format == "PNG" and key is not None and tiles and (pixel := KEYS.get(tiles[0][3])):
+        image.info["transparency"] = tuple(map(pixel, key)) if isinstance(key, tuple) else pixel(key)
+    turn = TURNS.get(image.getexif().get(0x0112, 1))
+    rgb, note = to_rgb(ImageOps.exif_transpose(image) if turn else image)
+    return rgb, (*notes, *([f"EXIF {turn}"] if turn else []), *([note] if note else []))
 
 
 def _deep_to_bytes(values: np.ndarray, mode: str) -> tuple[np.ndarray, str]:
@@ -351,9 +386,9 @@ def _deep_to_bytes(values: np.ndarray, mode: str) -> tuple[np.ndarray, str]:
     wide = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     low, high = float(wide.min()), float(wide.max())
     if mode.startswith("I;16") or (mode == "I" and low >= 0 and high <= 65535):
-        return np.rint(wide / 257).astype(np.uint8), "16-bit scaled to 8 bits"
-    if mode == "F" and low >= 0 and high <= 1:
-        return np.rint(wide * 255).astype(np.uint8), "floats 0..1 scaled to 8 bits"
-    span = (high - low) or 1.0
-    kind = "floats" if mode == "F" else "32-bit"
-    return np.rint((wide - low) * (255 / span)).astype(np.uint8), f"{kind} {low:g}..{high:g} stretched to 8 bits"
+        low, high, note = 0.0, 65535.0, "16-bit scaled to 8 bits"
+    elif mode == "F" and low >= 0 and high <= 1:
+        low, high, note = 0.0, 1.0, "floats 0..1 scaled to 8 bits"
+    else:
+        note = f"{'floats' if mode == 'F' else '32-bit'} {low:g}..{high:g} stretched to 8 bits"
+    return np.rint((wide - low) * (255 / ((high - low) or 1.0))).astype(np.uint8), note

@@ -9,10 +9,10 @@ from ask_lib.checks import check_shape
 _ADD_BATCH = "Add a batch axis with mask[None] if it is one mask."
 
 
-def middle_mask(mask: torch.Tensor) -> torch.Tensor:
-    """For each mask one with as many cells, those nearest to the middle of the grid.
+def centre_mask(mask: torch.Tensor) -> torch.Tensor:
+    """For each mask one with as many cells, those nearest to the centre of the grid.
 
-    A method's mask that does no better than this one has found that objects stand in the middle.
+    A method's mask that does no better than this one has found that objects stand in the centre.
 
     Args:
         mask: bool, ``(B, H, W)``.
@@ -20,15 +20,12 @@ def middle_mask(mask: torch.Tensor) -> torch.Tensor:
     Returns:
         bool, ``(B, H, W)``. Distances are measured in sides of the grid, in whole numbers, so that no rounding decides:
         of cells equally near the first in reading order is taken.
-
-    Raises:
-        ShapeError: If ``mask`` is not three-dimensional.
     """
     check_shape("mask", mask, "BHW", _ADD_BATCH)
     height, width = mask.shape[1:]
     y, x = (torch.arange(n, device=mask.device) * 2 - (n - 1) for n in (height, width))
     distance = ((y * width)[:, None] ** 2 + (x * height) ** 2).flatten()  # (H*W,)
-    place = distance.argsort(stable=True).argsort()  # of each cell, counted from the middle
+    place = distance.argsort(stable=True).argsort()  # of each cell, counted from the centre
     return (place < mask.bool().flatten(1).sum(dim=1, keepdim=True)).view(mask.shape)
 
 
@@ -43,9 +40,6 @@ def shuffled_mask(mask: torch.Tensor, seed: int = 0) -> torch.Tensor:
 
     Returns:
         bool, ``(B, H, W)``; with two images or more none keeps its own.
-
-    Raises:
-        ShapeError: If ``mask`` is not three-dimensional.
     """
     check_shape("mask", mask, "BHW", _ADD_BATCH)
     order = torch.randperm(len(mask), generator=torch.Generator().manual_seed(seed))

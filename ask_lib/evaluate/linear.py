@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 import torch
 
-from ask_lib.checks import check_choice, check_range, check_shape
+from ask_lib.checks import check_range, check_shape
 from ask_lib.errors import AskError, RangeError
 
 _ROWS = "One row an image."
@@ -16,64 +16,30 @@ _ROWS = "One row an image."
 class LinearSVM:
     """A linear SVM, one class against the rest, as InterActive uses it; SCDA's Table 5 names no classifier.
 
-    The solver is LIBLINEAR in float64. Its settings are LIBLINEAR's own but for three: the tolerance is finer, there
-    may be more passes over the data, and there is a bias, which is a weight like the others (LIBLINEAR's ``-B 1``). It
-    shuffles: the seed settles the result. A fit that has not converged warns (scikit-learn's ``ConvergenceWarning``):
-    raise ``max_iter``.
+    The solver is LIBLINEAR in float64: squared hinge, and a bias, which is a weight like the others (LIBLINEAR's
+    ``-B 1``). A fit that has not converged in 10,000 passes warns (scikit-learn's ``ConvergenceWarning``).
 
     Open in the papers: SCDA names no C; InterActive's is 10. Neither says whether there is a bias.
 
     Args:
-        c: Weight of the errors against the size of the weights.
-        loss: ``"squared_hinge"`` (LIBLINEAR's default) or ``"hinge"``.
-        dual: Solve the dual problem (LIBLINEAR's default); False is quicker for more vectors than components, and
-            exists for the squared hinge only.
-        bias: Learn a bias.
-        tolerance: Of the stopping rule.
-        max_iter: Passes over the data, at most.
-        seed: Of the shuffling.
+        c: Weight of the errors against the size of the weights, above 0.
+        dual: Solve the dual problem (LIBLINEAR's default); False is quicker for more vectors than components.
+        tolerance: Of the stopping rule, above 0.
 
     Attributes:
         classes: int64, ``(K,)``, the labels seen, ascending; after ``fit``.
         weight: ``(K, D)`` float64 on the CPU; after ``fit``.
         offset: ``(K,)`` float64 on the CPU; after ``fit``.
-
-    Raises:
-        RangeError: If ``c``, ``tolerance`` or ``max_iter`` is not positive, or the hinge is to be solved in the primal.
-        ChoiceError: If there is no such loss.
     """
 
-    def __init__(
-        self,
-        c: float = 1.0,
-        *,
-        loss: str = "squared_hinge",
-        dual: bool = True,
-        bias: bool = True,
-        tolerance: float = 1e-4,
-        max_iter: int = 10_000,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, c: float = 1.0, *, dual: bool = True, tolerance: float = 1e-4) -> None:
         check_range("c", c, 0, open_low=True)
         check_range("tolerance", tolerance, 0, open_low=True)
-        check_range("max_iter", max_iter, 1)
-        check_choice("loss", loss, ["squared_hinge", "hinge"])
-        if loss == "hinge" and not dual:
-            raise RangeError(
-                "dual: expected True with the hinge loss, got False. LIBLINEAR has no primal solver for it."
-            )
-        self.c, self.loss, self.dual, self.bias = c, loss, dual, bias
-        self.tolerance, self.max_iter, self.seed = tolerance, max_iter, seed
-        self.classes: torch.Tensor | None = None
-        self.weight: torch.Tensor | None = None
-        self.offset: torch.Tensor | None = None
+        self.c, self.dual, self.tolerance = c, dual, tolerance
+        self.classes = self.weight = self.offset = torch.empty(0)
 
     def fit(self, vectors: torch.Tensor, labels: torch.Tensor) -> Self:
-        """Learn.
-
-        Args:
-            vectors: ``(N, D)``.
-            labels: int64, ``(N,)``; at least two classes.
+        """Learn from ``(N, D)`` and int64 ``(N,)``.
 
         Raises:
             ShapeError: If the shapes do not fit.
@@ -85,15 +51,8 @@ class LinearSVM:
         check_shape("labels", labels, (len(vectors),), "One label a vector.")
         if len(set(labels.tolist())) < 2:
             raise RangeError("labels: expected at least two classes, got one. There is nothing to tell apart.")
-        found = LinearSVC(
-            C=self.c,
-            loss=self.loss,
-            dual=self.dual,
-            fit_intercept=self.bias,
-            tol=self.tolerance,
-            max_iter=self.max_iter,
-            random_state=self.seed,
-        ).fit(vectors.detach().cpu().double().numpy(), labels.cpu().numpy())
+        machine = LinearSVC(C=self.c, dual=self.dual, tol=self.tolerance, max_iter=10_000, random_state=0)
+        found = machine.fit(vectors.detach().cpu().double().numpy(), labels.cpu().numpy())
         weight, offset = np.atleast_2d(found.coef_), np.broadcast_to(found.intercept_, len(found.coef_))
         if len(weight) == 1:  # of two classes only the second's is learned; the first's is its opposite
             weight, offset = np.concatenate([-weight, weight]), np.concatenate([-offset, offset])
@@ -101,35 +60,21 @@ class LinearSVM:
         self.weight, self.offset = torch.from_numpy(np.array(weight)), torch.from_numpy(np.array(offset))
         return self
 
-    def decision(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Signed distance, up to the weight's length, from each class's border.
-
-        Args:
-            vectors: ``(N, D)``.
-
-        Returns:
-            ``(N, K)`` float64, on the vectors' device; columns as in ``classes``.
+    def predict(self, vectors: torch.Tensor) -> torch.Tensor:
+        """The class of each vector ``(N, D)``: int64, ``(N,)``, on the vectors' device.
 
         Raises:
             AskError: Before ``fit``.
             ShapeError: If the vectors have another length than those of ``fit``.
         """
-        _, weight, offset = self._learned()
-        check_shape("vectors", vectors, ("N", weight.shape[1]), "The length must be that of the vectors in fit.")
-        return vectors.double() @ weight.T.to(vectors.device) + offset.to(vectors.device)
-
-    def predict(self, vectors: torch.Tensor) -> torch.Tensor:
-        """The class of each vector: int64, ``(N,)``, on the vectors' device. Raises as ``decision`` does."""
-        classes, _, _ = self._learned()
-        return classes.to(vectors.device)[self.decision(vectors).argmax(dim=1)]
+        if not len(self.classes):
+            raise AskError("This LinearSVM has learned nothing yet: call fit(vectors, labels) first.")
+        check_shape("vectors", vectors, ("N", self.weight.shape[1]), "The length must be that of the vectors in fit.")
+        scores = vectors.double() @ self.weight.T.to(vectors.device) + self.offset.to(vectors.device)  # (N, K)
+        return self.classes.to(vectors.device)[scores.argmax(dim=1)]
 
     def accuracy(self, vectors: torch.Tensor, labels: torch.Tensor) -> float:
-        """Share of vectors given their own label; 0 of nothing. Raises as ``decision`` does."""
+        """Share of vectors given their own label; 0 of nothing. Raises as ``predict`` does."""
         check_shape("labels", labels, (len(vectors),), "One label a vector.")
         right = self.predict(vectors) == labels.to(vectors.device)
         return float(right.double().sum()) / max(1, len(labels))
-
-    def _learned(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        if self.classes is None or self.weight is None or self.offset is None:
-            raise AskError("This LinearSVM has learned nothing yet: call fit(vectors, labels) first.")
-        return self.classes, self.weight, self.offset

@@ -1,35 +1,14 @@
-"""Localisation: how well boxes and masks lie on the object."""
+"""Localisation: how well boxes and masks lie on the object. Shapes that do not fit raise a ``ShapeError``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
-from ask_lib.checks import check_range, check_shape
-
-_CORNERS = "Boxes are x0, y0, x1, y1, half open."
-
-
-@dataclass(frozen=True, kw_only=True)
-class LocalisationScores:
-    """How well boxes lie on objects.
-
-    Attributes:
-        correct: Share of boxes whose overlap is above the threshold, between 0 and 1.
-        mean_iou: Mean overlap, between 0 and 1.
-        threshold: The threshold.
-        count: How many boxes.
-    """
-
-    correct: float
-    mean_iou: float
-    threshold: float
-    count: int
+from ask_lib.checks import check_shape
 
 
 def box_iou(boxes: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Overlap of each box with its target: intersection over union.
+    """Intersection over union of each box with its target.
 
     Args:
         boxes: ``(N, 4)``: x0, y0, x1, y1, half open; a box with x1 <= x0 or y1 <= y0 is empty.
@@ -37,11 +16,8 @@ def box_iou(boxes: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
     Returns:
         ``(N,)`` float64, between 0 and 1; 0 if either is empty.
-
-    Raises:
-        ShapeError: If the shapes do not fit.
     """
-    check_shape("boxes", boxes, ("N", 4), _CORNERS)
+    check_shape("boxes", boxes, ("N", 4), "Boxes are x0, y0, x1, y1, half open.")
     check_shape("targets", targets, (len(boxes), 4), "One target a box.")
     a, b = boxes.double(), targets.double()
     inner = _area(torch.cat([torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:])], dim=1))
@@ -50,7 +26,7 @@ def box_iou(boxes: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 
 def mask_iou(masks: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Overlap of each mask with its target: intersection over union.
+    """Intersection over union of each mask with its target.
 
     Args:
         masks: bool, ``(N, H, W)``.
@@ -58,56 +34,12 @@ def mask_iou(masks: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
     Returns:
         ``(N,)`` float64, between 0 and 1; two empty masks agree: 1.
-
-    Raises:
-        ShapeError: If the shapes do not fit.
     """
     check_shape("masks", masks, "NHW")
     check_shape("targets", targets, tuple(masks.shape), "One target a mask, of the same size: see resize_mask.")
     a, b = masks.bool().flatten(1), targets.bool().flatten(1)  # (N, H*W)
     inner, union = (a & b).sum(dim=1), (a | b).sum(dim=1)
     return torch.where(union > 0, inner.double() / union.clamp(min=1), 1.0)
-
-
-def share_correct(iou: torch.Tensor, threshold: float = 0.5) -> torch.Tensor:
-    """Share of overlaps strictly above the threshold.
-
-    Args:
-        iou: ``(N,)``.
-        threshold: The usual 0.5; SCDA's talk does not print that of its Table 1.
-
-    Returns:
-        A scalar, float64; 0 of nothing.
-
-    Raises:
-        ShapeError: If ``iou`` is not one-dimensional.
-        RangeError: If the threshold lies outside 0 to 1.
-    """
-    check_shape("iou", iou, "N")
-    check_range("threshold", threshold, 0, 1)
-    return (iou > threshold).double().sum() / max(1, len(iou))
-
-
-def evaluate_boxes(boxes: torch.Tensor, targets: torch.Tensor, threshold: float = 0.5) -> LocalisationScores:
-    """Score boxes against the true ones.
-
-    Args:
-        boxes: ``(N, 4)``: x0, y0, x1, y1, half open.
-        targets: ``(N, 4)``, the same.
-        threshold: A box is correct when its overlap is strictly above.
-
-    Returns:
-        The scores.
-
-    Raises:
-        ShapeError: If the shapes do not fit.
-        RangeError: If the threshold lies outside 0 to 1.
-    """
-    iou = box_iou(boxes, targets)
-    mean = float(iou.sum()) / max(1, len(iou))
-    return LocalisationScores(
-        correct=float(share_correct(iou, threshold)), mean_iou=mean, threshold=threshold, count=len(iou)
-    )
 
 
 def _area(boxes: torch.Tensor) -> torch.Tensor:

@@ -9,18 +9,13 @@ import torch
 from ask_lib.checks import check_range, check_shape
 from ask_lib.errors import RangeError
 
+_SAMPLES = 2000
 _AT_ONCE = 2**24  # drawn values that are held at once
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and where it would lie with other queries.
-
-    Attributes:
-        mean: Of the values.
-        low: Lower end of the interval.
-        high: Upper end.
-    """
+    """A mean, and the ends of the interval where it would lie with other queries."""
 
     mean: float
     low: float
@@ -32,10 +27,8 @@ class Interval:
         return self.low > 0 or self.high < 0
 
 
-def bootstrap(
-    values: torch.Tensor, level: float = 0.95, rounds: int = 2000, seed: int = 0, *, weights: torch.Tensor | None = None
-) -> Interval:
-    """Percentile interval of a mean, from samples drawn with replacement.
+def bootstrap(values: torch.Tensor, *, seed: int = 0, weights: torch.Tensor | None = None) -> Interval:
+    """95 % percentile interval of a mean, from 2,000 samples drawn with replacement.
 
     Of two methods on the same queries, give the differences query by query: what makes a query hard for both cancels.
     The interval speaks of other queries from the same source, not of another gallery or another network. With fewer
@@ -43,20 +36,15 @@ def bootstrap(
 
     Args:
         values: ``(Q,)``, one score a query; at least one, all finite.
-        level: Share of the samples' means inside.
-        rounds: Samples.
         seed: Of the draw.
         weights: ``(Q,)``, not negative: for an item that was asked several times, how often. The item is drawn as one.
 
     Raises:
         ShapeError: If ``values`` is not one-dimensional, or ``weights`` are not as many.
-        RangeError: If there is no value, or ``level`` lies outside 0 to 1, or ``rounds`` is not positive, or a weight
-            is negative or all are zero, or a value or a weight is not finite.
+        RangeError: If there is no value, or a weight is negative or all are zero, or a value or a weight is not finite.
     """
     check_shape("values", values, "Q")
     check_range("number of values", len(values), 1)
-    check_range("level", level, 0, 1)
-    check_range("rounds", rounds, 1)
     wide = values.detach().double().cpu()
     weight = torch.ones_like(wide) if weights is None else weights.detach().double().cpu()
     check_shape("weights", weight, (len(wide),), "One weight a value.")
@@ -66,14 +54,10 @@ def bootstrap(
     check_range("the least weight", float(weight.min()), 0)
     check_range("sum of the weights", float(weight.sum()), 0, open_low=True)
     generator = torch.Generator().manual_seed(seed)
-    means = []
-    for count in _pieces(rounds, max(1, _AT_ONCE // len(wide))):
-        drawn = torch.randint(len(wide), (count, len(wide)), generator=generator)
+    means, at_once = [], max(1, _AT_ONCE // len(wide))
+    for start in range(0, _SAMPLES, at_once):
+        drawn = torch.randint(len(wide), (min(at_once, _SAMPLES - start), len(wide)), generator=generator)
         means.append((wide * weight)[drawn].sum(dim=1) / weight[drawn].sum(dim=1))
-    ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
+    ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
     low, high = torch.nanquantile(torch.cat(means), ends).tolist()  # a sample of weightless items has no mean
     return Interval(float((wide * weight).sum() / weight.sum()), low, high)
-
-
-def _pieces(total: int, size: int) -> list[int]:
-    return [min(size, total - start) for start in range(0, total, size)]

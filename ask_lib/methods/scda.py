@@ -6,74 +6,53 @@ the maximum of the kept descriptors. Nothing is learned.
 Source: Wei, Luo, Wu, Zhou: Selective Convolutional Descriptor Aggregation for Fine-Grained Image Retrieval, IEEE TIP
 26(6), 2017, and the authors' talk on it. The talk does not number its equations: the tags are the book's. What the talk
 leaves open is settled by the authors' MATLAB code.
+Shapes that do not fit raise a ``ShapeError``, throughout.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from ask_lib.checks import check_shape
-from ask_lib.errors import AskError, RangeError
-from ask_lib.methods.descriptors import (
-    above_mean,
-    above_mean_numpy,
-    flat_mask,
-    l2_normalize,
-    masked_mean_max,
-    mean_max_numpy,
-    resize_mask,
-    suits_numpy,
-    unit_length_numpy,
-    watched,
-)
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from ask_lib.errors import RangeError
+from ask_lib.methods.descriptors import above_mean, avg_pool, l2_normalize, max_pool, resize_mask
 
 _TOUCHING = np.zeros((3, 3, 3), dtype=bool)
 _TOUCHING[1] = True  # the eight cells around in the same mask, none of another mask
 _ADD_BATCH = "Add a batch axis with mask[None] if it is one mask."
-_ADD_MAP_BATCH = "Add a batch axis with features[None] if it is one image's map."
 
 
 def activation_map(features: torch.Tensor) -> torch.Tensor:
-    """[SCDA-1] The activation map: the sum over channels.
+    """[SCDA-1] The activation map: the sum over channels of ``(B, C, H, W)``, after ReLU.
 
-    Args:
-        features: ``(B, C, H, W)``, after ReLU.
+    >>> activation_map(torch.tensor([[[[3.0, 0.0, 1.0]], [[4.0, 0.0, 0.0]]]]))
+    tensor([[[7., 0., 1.]]])
 
     Returns:
         ``(B, H, W)``, in single precision at least.
-
-    Raises:
-        ShapeError: If ``features`` is not four-dimensional.
     """
-    check_shape("features", features, "BCHW", _ADD_MAP_BATCH)
-    if suits_numpy(features):  # twice as fast as torch on large maps: it reads them in the order of memory
-        return torch.from_numpy(features.detach().numpy().sum(axis=1))  # [SCDA-1] (B, H, W)
+    check_shape("features", features, "BCHW", "Add a batch axis with features[None] if it is one image's map.")
     wide = torch.promote_types(features.dtype, torch.float32)  # in half precision 512 channels overflow, or round
     return features.sum(dim=1, dtype=wide)  # [SCDA-1] (B, H, W)
 
 
 def mean_mask(features: torch.Tensor, factor: float = 1.0) -> torch.Tensor:
-    """[SCDA-2] Cells whose activation lies above the map's mean.
+    """[SCDA-2] Cells whose activation lies above the map's mean: bool, ``(B, H, W)``.
 
     Args:
         features: ``(B, C, H, W)``, after ReLU.
         factor: Multiple of the mean; SCDA's is 1.
-
-    Returns:
-        bool, ``(B, H, W)``.
     """
     return above_mean(activation_map(features), factor)  # [SCDA-2]
 
 
 def selection_mask(features: torch.Tensor, largest: bool = True) -> torch.Tensor:
     """The cells that SCDA keeps: the largest component of those above the mean.
+
+    >>> selection_mask(torch.tensor([[[[3.0, 0.0, 4.0, 5.0]]]]))
+    tensor([[[False, False,  True,  True]]])
 
     Args:
         features: ``(B, C, H, W)``, after ReLU.
@@ -93,32 +72,21 @@ def largest_component(mask: torch.Tensor) -> torch.Tensor:
     first column by column, each column from above. An empty mask stays empty. (The authors' ``bwconncomp`` and ``max``
     do the same, except that they fail on an empty mask.)
 
-    On the CPU scipy labels all masks in one call. Elsewhere cells adopt the smallest number about them, and follow it
-    as a pointer, until nothing changes; then each component has one number. Only "did anything change" leaves the
-    device, once a round.
+    On the CPU scipy labels all masks in one call: the one step that leaves torch, since nothing in torch is as quick.
+    On a GPU cells adopt the smallest number about them, and follow it as a pointer, until nothing changes; then each
+    component has one number. Only "did anything change" leaves the device, once a round.
+
+    >>> largest_component(torch.tensor([[[True, False, True, True]]]))
+    tensor([[[False, False,  True,  True]]])
 
     Args:
-        mask: bool, ``(B, H, W)``.
-
-    Returns:
-        bool, ``(B, H, W)``.
-
-    Raises:
-        ShapeError: If ``mask`` is not three-dimensional.
-        AskError: Under ``torch.jit.trace``, ``torch.func`` and forward differentiation, which follow no search.
+        mask: bool, ``(B, H, W)``; so is the result.
     """
     check_shape("mask", mask, "BHW", _ADD_BATCH)
-    if watched():
-        raise AskError(
-            "torch.jit.trace, torch.func and forward differentiation cannot follow the search for the largest "
-            "component. Find the mask before, with selection_mask(features), and hand it over: scda(features, mask)."
-        )
-    mask = mask.bool()
     if not mask.numel():
-        return mask.clone()
-    if mask.device.type == "cpu":
-        return torch.from_numpy(_largest_numpy(mask.numpy()))
-    return _largest_by_pointers(mask)
+        return mask.bool()
+    find = _largest_by_scipy if mask.device.type == "cpu" else _largest_by_pointers
+    return find(mask.bool())
 
 
 def scda(features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
@@ -130,27 +98,23 @@ def scda(features: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tens
     Departs from the authors' code: there a single kept descriptor collapses to one number (MATLAB's ``squeeze`` turns
     it into a column, whose mean is taken). For an empty mask of relu5_2 it gives zeros too; with one of pool5 it fails.
 
+    >>> scda(torch.tensor([[[[3.0, 0.0, 1.0]], [[4.0, 0.0, 0.0]]]]))
+    tensor([[0.6000, 0.8000, 0.6000, 0.8000]])
+
     Args:
         features: ``(B, C, H, W)``, after ReLU.
         mask: bool, ``(B, H, W)``, True = kept; None: ``selection_mask(features)``.
 
     Returns:
         ``(B, 2C)``: mean, then maximum.
-
-    Raises:
-        ShapeError: If the shapes do not fit.
     """
-    check_shape("features", features, "BCHW", _ADD_MAP_BATCH)
-    if suits_numpy(features) and features.numel():
-        given = None if mask is None else flat_mask(features, mask).numpy()
-        return torch.from_numpy(_scda_numpy(features.detach().numpy(), given))
     kept = selection_mask(features) if mask is None else mask
-    mean_and_peak = masked_mean_max(features, kept)  # [SCDA-4] [SCDA-5] (B, 2, C)
-    return l2_normalize(mean_and_peak).flatten(1)  # [SCDA-6] (B, 2C)
+    halves = torch.stack([avg_pool(features, kept), max_pool(features, kept)], dim=1)  # [SCDA-4] [SCDA-5] (B, 2, C)
+    return l2_normalize(halves).flatten(1)  # [SCDA-6] (B, 2C)
 
 
 def lower_mask(features: torch.Tensor, component: torch.Tensor) -> torch.Tensor:
-    """[SCDA-7] The mask of a lower layer: above its own mean, and inside the higher layer's component.
+    """[SCDA-7] A lower layer's mask, bool, ``(B, H, W)``: above its own mean, in the higher layer's component.
 
     There is no second component step, so the mask can have several pieces, or be empty. This rule is that of the
     authors' code. The talk's Figure 6 names a largest component of relu5_2 and does not say how it is found.
@@ -158,9 +122,6 @@ def lower_mask(features: torch.Tensor, component: torch.Tensor) -> torch.Tensor:
     Args:
         features: ``(B, C, H, W)`` of the lower layer (relu5_2), after ReLU.
         component: bool, ``(B, h, w)``, the largest component of the higher layer (pool5).
-
-    Returns:
-        bool, ``(B, H, W)``.
     """
     own = mean_mask(features)  # (B, H, W)
     return own & resize_mask(component, (own.shape[1], own.shape[2]))  # [SCDA-7]
@@ -169,6 +130,9 @@ def lower_mask(features: torch.Tensor, component: torch.Tensor) -> torch.Tensor:
 def scda_plus(pool5: torch.Tensor, relu5_2: torch.Tensor, alpha: float = 0.5) -> torch.Tensor:
     """[SCDA-8] SCDA of two layers, the lower one with weight ``alpha``.
 
+    >>> scda_plus(torch.tensor([[[[3.0, 1.0]]]]), torch.tensor([[[[0.0, 4.0, 1.0, 1.0]]]]))
+    tensor([[1.0000, 1.0000, 0.5000, 0.5000]])
+
     Args:
         pool5: ``(B, C, h, w)``, the last map, after ReLU and pooling.
         relu5_2: ``(B, C', H, W)``, a lower layer's map of the same images, after ReLU.
@@ -176,9 +140,6 @@ def scda_plus(pool5: torch.Tensor, relu5_2: torch.Tensor, alpha: float = 0.5) ->
 
     Returns:
         ``(B, 2C + 2C')``.
-
-    Raises:
-        ShapeError: If the shapes do not fit.
     """
     component = selection_mask(pool5)  # (B, h, w)
     check_shape("relu5_2", relu5_2, (len(pool5), "C", "H", "W"), "Both maps must be of the same images.")
@@ -197,18 +158,7 @@ def scda_flip_plus(
 
     The mirrored images go through the network again: a mirrored map is not the map of the mirrored image.
 
-    Args:
-        pool5: ``(B, C, h, w)``.
-        relu5_2: ``(B, C', H, W)``.
-        pool5_flip: The same of the images mirrored left to right.
-        relu5_2_flip: The same of the images mirrored left to right.
-        alpha: Weight of the lower layer.
-
-    Returns:
-        ``(B, 4C + 4C')``.
-
-    Raises:
-        ShapeError: If the shapes do not fit.
+    Shapes as of ``scda_plus``; gives ``(B, 4C + 4C')``.
     """
     check_shape("pool5_flip", pool5_flip, (len(pool5), "C", "H", "W"), "Mirror the same images.")
     upright = scda_plus(pool5, relu5_2, alpha)
@@ -217,6 +167,9 @@ def scda_flip_plus(
 
 def bounding_box(mask: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """The box about a mask, in pixels of the image; for ``selection_mask`` it is where SCDA sees the object.
+
+    >>> bounding_box(torch.tensor([[[False, True], [False, False]]]), (120, 160))
+    tensor([[ 80,   0, 160,  60]])
 
     The grid covers the whole image. The box holds the pixels whose centres lie in the mask's cells: it is the box
     about ``resize_mask(mask, size)``.
@@ -230,7 +183,6 @@ def bounding_box(mask: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
         authors' code has no such case.
 
     Raises:
-        ShapeError: If ``mask`` is not three-dimensional.
         RangeError: If the image is smaller than the grid.
     """
     check_shape("mask", mask, "BHW", _ADD_BATCH)
@@ -251,30 +203,18 @@ def _extent(used: torch.Tensor, length: int) -> tuple[torch.Tensor, torch.Tensor
     return edge[0], edge[1]
 
 
-def _largest_numpy(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _largest_by_scipy(mask: torch.Tensor) -> torch.Tensor:
     from scipy import ndimage
 
-    upright = mask.transpose(0, 2, 1)  # (B, W, H): now column after column
+    upright = mask.transpose(1, 2).numpy()  # (B, W, H): now column after column
     labels, _ = ndimage.label(upright, _TOUCHING)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0  # the background
-    labels = labels.reshape(len(labels), -1)  # (B, W*H)
-    first = sizes[labels].argmax(axis=1)  # the first cell of the largest component: argmax takes the first of equals
-    chosen = labels[np.arange(len(labels)), first][:, None]  # (B, 1)
-    kept: NDArray[np.bool_] = (labels == chosen) & (labels > 0)
-    return np.ascontiguousarray(kept.reshape(upright.shape).transpose(0, 2, 1))
-
-
-def _scda_numpy(maps: NDArray[np.floating], kept: NDArray[np.bool_] | None) -> NDArray[np.floating]:
-    """`scda` from end to end in numpy: for a picture or two, torch's calls would take longer than the work.
-
-    A given mask, ``(B, H*W)``, takes the same way, so that a mask found here and one found before give equal bits.
-    """
-    batch, channels = maps.shape[:2]
-    if kept is None:
-        kept = _largest_numpy(above_mean_numpy(maps.sum(axis=1))).reshape(batch, -1)  # [SCDA-1] [SCDA-2] [SCDA-3]
-    pairs = mean_max_numpy(maps.reshape(batch, channels, -1), kept)  # [SCDA-4] [SCDA-5] (B, 2, C)
-    return unit_length_numpy(pairs).reshape(batch, -1)  # [SCDA-6] (B, 2C)
+    rows = labels.reshape(len(labels), -1)  # (B, W*H)
+    first = sizes[rows].argmax(axis=1)[:, None]  # the first cell of the largest component: argmax takes the first
+    chosen = np.take_along_axis(rows, first, axis=1)  # (B, 1)
+    kept = (rows == chosen) & (rows > 0)
+    return torch.from_numpy(kept.reshape(upright.shape)).transpose(1, 2).contiguous()
 
 
 def _largest_by_pointers(mask: torch.Tensor) -> torch.Tensor:

@@ -15,117 +15,63 @@ a last map of at least 7 cells on the short side, and about twice that at the st
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from ask_lib.checks import check_choice, check_shape
 from ask_lib.errors import WeightsError
-from ask_lib.files import atomic_path, sha256, write_json
+from ask_lib.files import atomic_path, read_object, sha256, write_json
 
-NORMS = ("batch", "group", "frozen", "none")
-
-
-class FrozenBatchNorm2d(nn.Module):
-    """Batch norm whose statistics, scale and shift are constants: a batch of two equals two of one.
-
-    Its state has the names of ``nn.BatchNorm2d``, so a network trained with the one loads into the other.
-
-    Args:
-        channels: Number of channels.
-        eps: Added to the variance.
-    """
-
-    weight: torch.Tensor
-    bias: torch.Tensor
-    running_mean: torch.Tensor
-    running_var: torch.Tensor
-    num_batches_tracked: torch.Tensor
-
-    def __init__(self, channels: int, eps: float = 1e-5) -> None:
-        super().__init__()
-        self.eps = eps
-        self.register_buffer("weight", torch.ones(channels))
-        self.register_buffer("bias", torch.zeros(channels))
-        self.register_buffer("running_mean", torch.zeros(channels))
-        self.register_buffer("running_var", torch.ones(channels))
-        self.register_buffer("num_batches_tracked", torch.zeros((), dtype=torch.long))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """``(B, C, H, W)`` to the same shape."""
-        return functional.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+NORMS = ("batch", "none")
 
 
 def make_norm(norm: str, channels: int) -> nn.Module:
-    """The normalisation after a convolution.
-
-    Args:
-        norm: ``batch``; ``group`` (eight channels a group, no statistics between images); ``frozen`` (batch norm as
-            constants); ``none``.
-        channels: Number of channels; a multiple of eight for ``group``.
-
-    Raises:
-        ChoiceError: If the name is none of these.
-    """
+    """The normalisation after a convolution: ``batch``, or ``none`` (nothing)."""
     check_choice("norm", norm, NORMS)
-    if norm == "batch":
-        return nn.BatchNorm2d(channels)
-    if norm == "group":
-        return nn.GroupNorm(max(1, channels // 8), channels)
-    return FrozenBatchNorm2d(channels) if norm == "frozen" else nn.Identity()
+    return nn.BatchNorm2d(channels) if norm == "batch" else nn.Identity()
 
 
 class SmallVGG(nn.Sequential):
     """A small VGG: children named as VGG-11's layers, every activation a child of its own and not in place.
 
     Departs from VGG: conv1_1 has stride 2 and pool3 and pool4 are 3 x 3 with stride 1 (as DeepLab's), so that pool5
-    keeps stride 16; an adaptive average (``avgpool``) to 2 x 3 cells before fc6 lets any input size through. While
-    training,
-    ``norm`` adds a child ``norm1_1`` and so on after each convolution; `fold_batch_norm` takes them out again.
+    keeps stride 16; an adaptive average (``avgpool``) to 2 x 3 cells before fc6 lets any input size through. With
+    ``norm="batch"`` a child ``norm1_1`` and so on follows each convolution; `fold_batch_norm` takes them out again.
 
     Args:
         num_classes: Number of classes.
         in_channels: 3 for RGB or HHA, 1 for depth.
-        norm: ``batch``, ``group``, ``frozen`` or ``none``.
-        widths: Channels of the five stages; multiples of eight.
-        hidden: Width of fc6 and fc7.
-        dropout: After relu6 and relu7; 0 leaves it out.
+        norm: One of `NORMS`.
     """
 
-    LAYOUT = (1, 1, 2, 2, 2)  # VGG-11's convolutions a stage
+    LAYOUT = ((1, 16), (1, 24), (2, 32), (2, 48), (2, 96))  # VGG-11's convolutions a stage, and their channels
+    HIDDEN = 256  # width of fc6 and fc7
 
-    def __init__(
-        self,
-        num_classes: int,
-        in_channels: int = 3,
-        norm: str = "batch",
-        widths: Sequence[int] = (16, 24, 32, 48, 96),
-        hidden: int = 256,
-        dropout: float = 0.0,
-    ) -> None:
+    def __init__(self, num_classes: int, in_channels: int = 3, norm: str = "batch") -> None:
         self.in_channels, self.norm, self.num_classes = in_channels, norm, num_classes
         layers: OrderedDict[str, nn.Module] = OrderedDict()
         channels = in_channels
-        for stage, (width, depth) in enumerate(zip(widths, self.LAYOUT, strict=True), start=1):
+        for stage, (depth, width) in enumerate(self.LAYOUT, start=1):
             for unit in range(1, depth + 1):
-                _add_convolution(layers, f"{stage}_{unit}", channels, width, norm, stride=2 if stage == 1 else 1)
+                stride, bias = 2 if stage == 1 else 1, norm == "none"
+                layers[f"conv{stage}_{unit}"] = nn.Conv2d(channels, width, 3, stride, 1, bias=bias)
+                if norm != "none":
+                    layers[f"norm{stage}_{unit}"] = make_norm(norm, width)
+                layers[f"relu{stage}_{unit}"] = nn.ReLU()
                 channels = width
             keeps_size = stage in (3, 4)
             layers[f"pool{stage}"] = nn.MaxPool2d(3, 1, 1) if keeps_size else nn.MaxPool2d(2, 2)
         layers["avgpool"] = nn.AdaptiveAvgPool2d((2, 3))
         layers["flatten"] = nn.Flatten()
-        for name, width in (("6", channels * 6), ("7", hidden)):
-            layers[f"fc{name}"] = nn.Linear(width, hidden)
+        for name, width in (("6", channels * 6), ("7", self.HIDDEN)):
+            layers[f"fc{name}"] = nn.Linear(width, self.HIDDEN)
             layers[f"relu{name}"] = nn.ReLU()
-            if dropout > 0:
-                layers[f"drop{name}"] = nn.Dropout(dropout)
-        layers["fc8"] = nn.Linear(hidden, num_classes)
+        layers["fc8"] = nn.Linear(self.HIDDEN, num_classes)
         super().__init__(layers)
         initialise(self)
 
@@ -135,28 +81,12 @@ class SmallVGG(nn.Sequential):
         return super().forward(x)  # type: ignore[no-any-return,no-untyped-call]
 
 
-def _add_convolution(
-    layers: OrderedDict[str, nn.Module], name: str, channels: int, width: int, norm: str, stride: int
-) -> None:
-    layers[f"conv{name}"] = nn.Conv2d(channels, width, 3, stride, 1, bias=norm in ("none", "group"))
-    if norm != "none":
-        layers[f"norm{name}"] = make_norm(norm, width)
-    layers[f"relu{name}"] = nn.ReLU()
-
-
 class ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions and a skip; the block's output is after the last activation.
-
-    Args:
-        channels: Channels of the input.
-        width: Channels of the output.
-        stride: Stride of the first convolution and of the skip.
-        norm: See `make_norm`.
-    """
+    """Two 3 x 3 convolutions, from ``channels`` to ``width``, and a skip; the output is after the last activation."""
 
     def __init__(self, channels: int, width: int, stride: int, norm: str) -> None:
         super().__init__()
-        bias = norm in ("none", "group")
+        bias = norm == "none"
         self.conv1 = nn.Conv2d(channels, width, 3, stride, 1, bias=bias)
         self.norm1 = make_norm(norm, width)
         self.relu1 = nn.ReLU()
@@ -176,22 +106,15 @@ class ResidualBlock(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """A small ResNet: stem, layer1 ... layer4 (one block each), avgpool, fc. Twins differ in ``in_channels`` alone.
+    """A small ResNet: stem, layer1 ... layer4 (one block each), avgpool, fc; arguments as for `SmallVGG`."""
 
-    Args:
-        num_classes: Number of classes.
-        in_channels: 3 for RGB or HHA, 1 for depth.
-        norm: ``batch``, ``group``, ``frozen`` or ``none``.
-        widths: Channels of the four layers; the stem has the first; multiples of eight.
-    """
+    WIDTHS = (16, 32, 64, 128)  # channels of the four layers; the stem has the first
 
-    def __init__(
-        self, num_classes: int, in_channels: int = 3, norm: str = "batch", widths: Sequence[int] = (16, 32, 64, 128)
-    ) -> None:
+    def __init__(self, num_classes: int, in_channels: int = 3, norm: str = "batch") -> None:
         super().__init__()
         self.in_channels, self.norm, self.num_classes = in_channels, norm, num_classes
-        first, second, third, fourth = widths
-        bias = norm in ("none", "group")
+        first, second, third, fourth = self.WIDTHS
+        bias = norm == "none"
         self.stem = nn.Sequential(
             OrderedDict(
                 conv=nn.Conv2d(in_channels, first, 3, 2, 1, bias=bias),
@@ -208,14 +131,11 @@ class SmallResNet(nn.Module):
         self.fc = nn.Linear(fourth, num_classes)
         initialise(self)
 
-    def features(self, x: torch.Tensor) -> torch.Tensor:
-        """The last map, after its activation: ``(B, widths[3], H/16, W/16)``, rounded up."""
-        check_shape("images", x, ("B", self.in_channels, "H", "W"))
-        return self.layer4(self.layer3(self.layer2(self.layer1(self.stem(x)))))  # type: ignore[no-any-return]
-
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits ``(B, num_classes)`` of pictures ``(B, in_channels, H, W)``."""
-        return self.fc(self.avgpool(self.features(x)).flatten(1))  # type: ignore[no-any-return]
+        check_shape("images", x, ("B", self.in_channels, "H", "W"))
+        maps = self.layer4(self.layer3(self.layer2(self.layer1(self.stem(x)))))
+        return self.fc(self.avgpool(maps).flatten(1))  # type: ignore[no-any-return]
 
 
 def initialise(network: nn.Module) -> None:
@@ -225,8 +145,7 @@ def initialise(network: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-    for module in network.modules():
-        if isinstance(module, ResidualBlock) and isinstance(module.norm2, nn.BatchNorm2d | nn.GroupNorm):
+        elif isinstance(module, ResidualBlock) and isinstance(module.norm2, nn.BatchNorm2d):
             nn.init.zeros_(module.norm2.weight)
 
 
@@ -236,40 +155,21 @@ def fold_batch_norm(network: SmallVGG) -> SmallVGG:
     What ships is then a plain VGG (convolution, activation, pool), as the papers' networks are: a layer's
     inputs are connected to its outputs by one weight each.
 
-    Args:
-        network: A network trained with ``norm="batch"`` or ``"frozen"``, with its running statistics.
-
     Returns:
         A new network with ``norm="none"``, in evaluation mode.
 
     Raises:
-        ChoiceError: If the network has another norm.
+        ChoiceError: If the network's norm is not ``batch``.
     """
-    check_choice("network.norm", network.norm, ("batch", "frozen"))
-    layers = dict(network.named_children())
-    widths = [_module_as_conv(layers[f"conv{stage}_1"]).out_channels for stage in range(1, 6)]
-    drop = layers.get("drop6")
-    plain = SmallVGG(
-        network.num_classes,
-        network.in_channels,
-        "none",
-        widths,
-        hidden=layers["fc6"].out_features,  # type: ignore[arg-type]
-        dropout=drop.p if isinstance(drop, nn.Dropout) else 0.0,
-    )
-    state = {name: value for name, value in network.state_dict().items() if not name.startswith("norm")}
-    for name, module in layers.items():
-        if name.startswith("norm"):
-            conv = f"conv{name.removeprefix('norm')}"
-            state[f"{conv}.weight"], state[f"{conv}.bias"] = _fold(_module_as_conv(layers[conv]).weight, module)
-    plain.load_state_dict(state)
+    check_choice("network.norm", network.norm, ("batch",))
+    plain = SmallVGG(network.num_classes, network.in_channels, "none")
+    state = network.state_dict()
+    for name, norm in network.named_children():
+        if isinstance(norm, nn.BatchNorm2d):
+            conv = name.replace("norm", "conv")
+            state[f"{conv}.weight"], state[f"{conv}.bias"] = _fold(state[f"{conv}.weight"], norm)
+    plain.load_state_dict({name: state[name] for name in plain.state_dict()})
     return plain.to(next(network.parameters()).device).eval()
-
-
-def _module_as_conv(module: nn.Module) -> nn.Conv2d:
-    if not isinstance(module, nn.Conv2d):
-        raise WeightsError(f"network: expected a convolution, got {type(module).__name__}.")
-    return module
 
 
 def _fold(weight: torch.Tensor, norm: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -279,15 +179,10 @@ def _fold(weight: torch.Tensor, norm: Any) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def save_safetensors(network: nn.Module, path: Path, card: Mapping[str, Any]) -> dict[str, Any]:
-    """Write a network's weights and, beside them, a JSON card that holds their hash.
+    """Write a network's weights, ``NAME.safetensors``, and beside them a card, ``NAME.json``, that holds their hash.
 
     Both files appear whole or not at all. The card comes last: weights without their card, or with an older one,
-    are refused by `load_safetensors`.
-
-    Args:
-        network: The network.
-        path: ``NAME.safetensors``; the card is ``NAME.json``.
-        card: What a reader must know: command, commit, data version, seed, accuracy, classes, mean and std.
+    are refused by `read_card`.
 
     Returns:
         The card as written, with ``sha256``, ``bytes``, ``parameters`` and ``architecture`` added.
@@ -308,59 +203,13 @@ def save_safetensors(network: nn.Module, path: Path, card: Mapping[str, Any]) ->
     return full
 
 
-def load_safetensors(network: nn.Module, path: Path) -> dict[str, Any]:
-    """Read weights written by `save_safetensors` into a network, in place.
-
-    Args:
-        network: A network of the same architecture.
-        path: ``NAME.safetensors``, with ``NAME.json`` beside it.
-
-    Returns:
-        The card.
-
-    Raises:
-        WeightsError: If a file is missing or broken, the hash is another, or the weights do not fit the network.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    card = read_card(path)
-    try:
-        state = load_file(path)
-    except SafetensorError as error:
-        raise WeightsError(f"{path}: not a safetensors file ({error}).") from error
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        made = card.get("architecture", "another network")
-        raise WeightsError(f"{path}: holds {made}, which does not fit {type(network).__name__}: {error}") from error
-    return card
-
-
 def read_card(path: Path) -> dict[str, Any]:
-    """The card beside a weight file, after its hash was held against the file.
-
-    Args:
-        path: ``NAME.safetensors``.
-
-    Raises:
-        WeightsError: If a file is missing or broken, or the hash is another.
-    """
-    card = _parse_card(path)
-    if sha256(path) != card.get("sha256"):
-        raise WeightsError(f"{path}: its SHA-256 is not the one in its card. Take both files from one place.")
-    return card
-
-
-def _parse_card(path: Path) -> dict[str, Any]:
-    card_path = path.with_suffix(".json")
-    for needed in (path, card_path):
-        if not needed.is_file():
-            raise WeightsError(f"{needed}: expected a file, found none. `make weights` trains the networks again.")
+    """The card ``NAME.json`` beside ``NAME.safetensors``; a `WeightsError` if its hash is not the file's."""
+    card = read_object(path.with_suffix(".json"), "a weight file's card", WeightsError)
     try:
-        card = json.loads(card_path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise WeightsError(f"{card_path}: expected a JSON card ({error}).") from error
-    if not isinstance(card, dict):
-        raise WeightsError(f"{card_path}: expected a JSON object, got {type(card).__name__}.")
+        found = sha256(path)
+    except OSError as error:
+        raise WeightsError(f"{path}: {error.strerror}. `make weights` trains the networks again.") from error
+    if found != card.get("sha256"):
+        raise WeightsError(f"{path}: its SHA-256 is not the one in its card. Take both files from one place.")
     return card

@@ -34,14 +34,10 @@ function bits(view, count) {
 
 // ---- the state at a setting
 
-function keptCells(values, layer, threshold) {
-  const passes = {
-    "above mean": (value) => value > threshold * layer.mean,
-    above: (value) => value > threshold,
-    below: (value) => value < threshold,
-  }[layer.rule];
-  const constant = layer.rule === "above mean" && values.every((value) => value === values[0]);
-  return Uint8Array.from(values, (value) => (!constant && passes(value) ? 1 : 0));
+// As above_mean does; a constant map has no cell above its mean.
+function aboveMean(values, limit) {
+  const constant = values.every((value) => value === values[0]);
+  return Uint8Array.from(values, (value) => (!constant && value > limit ? 1 : 0));
 }
 
 // Of components of one size the first is kept, column by column: as largest_component in scda.py does.
@@ -87,130 +83,90 @@ function overlap(mask, [rows, columns], truth, [height, width]) {
   return union ? inner / union : 1;
 }
 
-function layersState(model, spec, index) {
+function scenesState(model, spec, index) {
   const fields = {};
-  spec.controls.forEach((c, i) => {
-    fields[c.name] = { number: c.numbers[index[i]], text: c.texts[index[i]] };
-  });
-  let at = 0;
-  for (let i = 0; i < spec.choosing; i++) at = at * spec.controls[i].texts.length + index[i];
-  const scene = spec.scenes[at];
-  let cells = null; // comes first
-  const layers = scene.layers.map((layer) => {
-    const buffer = model.get("arrays")[layer.array];
-    if (layer.kind === "truth") {
-      const truth = bits(buffer, layer.shape[0] * layer.shape[1]);
-      fields.iou = { number: overlap(cells.mask, cells.shape, truth, layer.shape), text: null };
-      return { ...layer, truth };
-    }
-    const values = floats(buffer);
-    if (layer.kind === "cells") {
-      const passing = keptCells(values, layer, spec.controls[layer.by].numbers[index[layer.by]]);
-      const largest = layer.component !== null && index[layer.component] === 0;
-      const mask = largest ? largestComponent(passing, layer.shape) : passing;
-      const kept = mask.reduce((sum, cell) => sum + cell, 0);
-      const counts = { kept, cells: mask.length, percent: (100 * kept) / mask.length, mean: layer.mean };
-      for (const [name, number] of Object.entries(counts)) fields[name] = { number, text: String(number) };
-      cells = { ...layer, values, mask };
-      return cells;
-    }
-    const wanted = layer.by === null ? layer.count : spec.controls[layer.by].numbers[index[layer.by]];
-    const count = Math.min(wanted, layer.count);
-    fields.points = { number: count, text: String(count) };
-    return { ...layer, values, count };
-  });
-  const texts = { alt: fill(spec.alt, fields), readout: fill(spec.readout, fields) };
-  return { image: model.get("images")[scene.image], layers, ...texts };
+  const put = (name, number, text = String(number)) => {
+    fields[name] = { number, text };
+  };
+  spec.controls.forEach((c, i) => put(c.name, c.numbers[index[i]], c.texts[index[i]]));
+  const chosen = spec.controls.slice(0, spec.choosing);
+  const scene = spec.scenes[chosen.reduce((at, c, i) => at * c.texts.length + index[i], 0)];
+  const buffer = (part) => model.get("arrays")[part.array];
+  const { shape, mean } = scene.map;
+  const values = floats(buffer(scene.map));
+  const passing = aboveMean(values, fields.threshold.number * mean);
+  const largest = index[spec.controls.findIndex((c) => c.name === "component")] === 0; // the first one offered
+  const mask = largest ? largestComponent(passing, shape) : passing;
+  const kept = mask.reduce((sum, cell) => sum + cell, 0);
+  put("kept", kept);
+  put("cells", mask.length);
+  put("percent", (100 * kept) / mask.length);
+  put("mean", mean);
+  const drawn = { shape, values, mask };
+  if (scene.truth) {
+    drawn.truth = { shape: scene.truth.shape, mask: bits(buffer(scene.truth), scene.truth.shape[0] * scene.truth.shape[1]) };
+    put("iou", overlap(mask, shape, drawn.truth.mask, drawn.truth.shape));
+  }
+  if (scene.points) {
+    const count = Math.min(fields.top ? fields.top.number : Infinity, scene.points.shape[0]);
+    drawn.points = floats(buffer(scene.points)).subarray(0, 2 * count);
+    put("points", count);
+  }
+  return { image: model.get("images")[scene.image], drawn, alt: fill(spec.alt, fields), readout: fill(spec.readout, fields) };
 }
 
 function framesState(model, spec, index, seen) {
   const key = index.join();
   const still = spec.stills.find((one) => one.at.join() === key);
-  if (still) return { ...still, image: model.get("images")[still.image], layers: [] };
+  if (still) return { ...still, image: model.get("images")[still.image] };
   const current = model.get("current");
   if (current && current.at) seen.set(current.at.join(), current); // the kernel's answer, maybe to an earlier question
   const known = seen.get(key);
   if (known && known.error) return { readout: `This setting could not be computed. ${known.error}` };
-  return known ? { ...known, layers: [] } : { readout: WAITING, waiting: true };
+  return known || { readout: WAITING, waiting: true };
 }
 
 // ---- drawing over the picture
 
-function drawCells(context, width, height, layer, unit) {
-  const [rows, columns] = layer.shape;
-  const x = (column) => Math.round((column * width) / columns);
-  const y = (row) => Math.round((row * height) / rows);
-  const kept = (row, column) =>
-    row >= 0 && column >= 0 && row < rows && column < columns && layer.mask[row * columns + column] === 1;
-  const low = layer.values.reduce((a, b) => Math.min(a, b));
-  const span = layer.values.reduce((a, b) => Math.max(a, b)) - low || 1;
-  const edges = new Path2D();
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
-      const box = [x(column), y(row), x(column + 1) - x(column), y(row + 1) - y(row)];
-      if (!kept(row, column)) {
-        context.fillStyle = "rgba(0, 0, 0, 0.6)";
-        context.fillRect(...box);
-        continue;
-      }
-      context.globalAlpha = 0.05 + 0.4 * ((layer.values[row * columns + column] - low) / span);
-      context.fillStyle = KEPT;
-      context.fillRect(...box);
-      context.globalAlpha = 1;
-      const [left, top, right, bottom] = [x(column), y(row), x(column + 1), y(row + 1)];
-      const sides = [
-        [-1, 0, left, top, right, top],
-        [1, 0, left, bottom, right, bottom],
-        [0, -1, left, top, left, bottom],
-        [0, 1, right, top, right, bottom],
-      ];
-      for (const [down, along, x0, y0, x1, y1] of sides) {
-        if (kept(row + down, column + along)) continue;
-        edges.moveTo(x0, y0);
-        edges.lineTo(x1, y1);
-      }
-    }
-  }
-  context.lineCap = "square";
-  for (const [style, thickness] of [["#000", 4.5], [KEPT, 2.5]]) {
-    context.strokeStyle = style;
-    context.lineWidth = thickness * unit;
-    context.stroke(edges);
-  }
-}
-
-function drawTruth(context, width, height, layer, unit) {
-  const [rows, columns] = layer.shape;
+function outline(context, edgeOf, { shape: [rows, columns], mask }, colour, thickness) {
   const inside = (row, column) =>
-    row >= 0 && column >= 0 && row < rows && column < columns && layer.truth[row * columns + column] === 1;
+    row >= 0 && column >= 0 && row < rows && column < columns && mask[row * columns + column] === 1;
   const edges = new Path2D();
   for (let row = 0; row <= rows; row++) {
     for (let column = 0; column <= columns; column++) {
-      const [x, y] = [(column * width) / columns, (row * height) / rows];
-      if (inside(row, column) !== inside(row, column - 1)) {
-        edges.moveTo(x, y);
-        edges.lineTo(x, y + height / rows);
-      }
-      if (inside(row, column) !== inside(row - 1, column)) {
-        edges.moveTo(x, y);
-        edges.lineTo(x + width / columns, y);
-      }
+      const [left, top, right, bottom] = edgeOf(row, column, rows, columns);
+      edges.moveTo(left, top);
+      if (inside(row, column) !== inside(row, column - 1)) edges.lineTo(left, bottom);
+      edges.moveTo(left, top);
+      if (inside(row, column) !== inside(row - 1, column)) edges.lineTo(right, top);
     }
   }
   context.lineCap = "square";
-  for (const [style, thickness] of [["#000", 3], [TRUTH, 1.5]]) {
+  for (const [style, width] of [["#000", thickness + 2], [colour, thickness]]) {
     context.strokeStyle = style;
-    context.lineWidth = thickness * unit;
+    context.lineWidth = width * (window.devicePixelRatio || 1);
     context.stroke(edges);
   }
 }
 
-function drawPoints(context, width, height, layer, unit) {
-  const [rows, columns] = layer.shape;
-  for (let i = 0; i < layer.count; i++) {
+function drawCells(context, edgeOf, { shape: [rows, columns], values, mask }) {
+  const low = values.reduce((a, b) => Math.min(a, b));
+  const span = values.reduce((a, b) => Math.max(a, b)) - low || 1;
+  values.forEach((value, cell) => {
+    const [left, top, right, bottom] = edgeOf(Math.floor(cell / columns), cell % columns, rows, columns);
+    context.globalAlpha = mask[cell] ? 0.05 + 0.4 * ((value - low) / span) : 0.6;
+    context.fillStyle = mask[cell] ? KEPT : "#000";
+    context.fillRect(left, top, right - left, bottom - top);
+  });
+  context.globalAlpha = 1;
+}
+
+function drawPoints(context, width, height, [rows, columns], points) {
+  const unit = window.devicePixelRatio || 1;
+  for (let i = 0; i < points.length; i += 2) {
     context.beginPath();
-    const [x, y] = [layer.values[2 * i], layer.values[2 * i + 1]]; // integers are the cells' centres
-    context.arc(((x + 0.5) * width) / columns, ((y + 0.5) * height) / rows, 5 * unit, 0, 2 * Math.PI);
+    const [x, y] = [((points[i] + 0.5) * width) / columns, ((points[i + 1] + 0.5) * height) / rows]; // cells' centres
+    context.arc(x, y, 5 * unit, 0, 2 * Math.PI);
     for (const [style, thickness] of [["#000", 5], ["#fff", 3]]) {
       context.strokeStyle = style;
       context.lineWidth = thickness * unit;
@@ -221,15 +177,21 @@ function drawPoints(context, width, height, layer, unit) {
   }
 }
 
-function draw(canvas, layers) {
+function draw(canvas, drawn) {
   const unit = window.devicePixelRatio || 1;
   const [width, height] = [Math.round(canvas.clientWidth * unit), Math.round(canvas.clientHeight * unit)];
-  if (!width || !height) return;
+  if (!width || !height || !drawn) return;
   canvas.width = width; // also clears it
   canvas.height = height;
   const context = canvas.getContext("2d");
-  const drawn = { cells: drawCells, truth: drawTruth, points: drawPoints };
-  for (const layer of layers) drawn[layer.kind](context, width, height, layer, unit);
+  const along = (at, count, length) => Math.round((at * length) / count);
+  const edgeOf = (row, column, rows, columns) => [
+    along(column, columns, width), along(row, rows, height), along(column + 1, columns, width), along(row + 1, rows, height),
+  ];
+  drawCells(context, edgeOf, drawn);
+  outline(context, edgeOf, drawn, KEPT, 2.5);
+  if (drawn.truth) outline(context, edgeOf, drawn.truth, TRUTH, 2);
+  if (drawn.points) drawPoints(context, width, height, drawn.shape, drawn.points);
 }
 
 // ---- the page
@@ -241,15 +203,12 @@ function element(name, className, parent) {
   return node;
 }
 
-// The keys of a focused slider or select belong to it. JupyterLab would take them: its notebook binds the arrows (go
-// to another cell), and letters that cut or delete cells, for the selector
-// `.jp-Notebook.jp-mod-commandMode:not(.jp-mod-readWrite) :focus`. The notebook is `jp-mod-readWrite` only while the
-// focused element matches `:read-write`, which a range input or a select does not. So the binding matches, Lumino
-// cancels the event, and the slider never moves. Lumino listens on the document, in JupyterLab 4.6 as events bubble
-// up, by its own default in the capture phase, where stopping the event here is too late. From a node with this
-// attribute it looks for no binding in either. The attribute is off while Ctrl or Cmd is held, so that "save" works
-// from a slider too. The event is stopped for those who know nothing of the attribute, such as themes whose arrows
-// turn pages.
+// The keys of a focused slider or select belong to it. JupyterLab would take them: its notebook binds arrows and letters
+// (cut, delete) while the focused element is not `:read-write`, which a slider or a select is not, and Lumino cancels the
+// event. It listens on the document, in JupyterLab 4.6 as events bubble up, by its own default in the capture phase,
+// where stopping the event here is too late; from a node with this attribute it looks for no binding in either. The
+// attribute is off while Ctrl or Cmd is held, so that "save" works from a slider too. The event is stopped for those who
+// know nothing of the attribute, such as themes whose arrows turn pages.
 function keepKeys(input) {
   const command = (event) => event.ctrlKey || event.metaKey || event.key === "Control" || event.key === "Meta";
   input.setAttribute(SUPPRESS, "true");
@@ -319,9 +278,9 @@ function render({ model, el }) {
     return urls.get(image);
   };
   const state = (index) =>
-    spec.form === "frames" ? framesState(model, spec, index, seen) : layersState(model, spec, index);
+    spec.form === "frames" ? framesState(model, spec, index, seen) : scenesState(model, spec, index);
 
-  let layers = [];
+  let drawn = null;
   const controls = spec.controls.map((control, i) =>
     makeControl(control, `${name}-${i}`, panel, (at) => {
       model.set("index", model.get("index").map((old, j) => (j === i ? at : old)));
@@ -356,13 +315,13 @@ function render({ model, el }) {
       stage.style.width = `${now.image.show}px`;
     }
     picture.alt = now.alt;
-    layers = now.layers;
-    draw(overlay, layers);
+    drawn = now.drawn;
+    draw(overlay, drawn);
   }
 
   model.on("change:index", update);
   model.on("change:current", update);
-  const resized = new ResizeObserver(() => draw(overlay, layers));
+  const resized = new ResizeObserver(() => draw(overlay, drawn));
   resized.observe(stage);
   update();
 

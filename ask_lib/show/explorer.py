@@ -1,13 +1,12 @@
 """Sliders that also work with no kernel: `Explorer`.
 
-Two forms. `Explorer.frames` shows ready pictures and chooses among them; with a kernel it also makes those that are
-not ready. `Explorer.threshold` sends a picture and a small map, and the page itself compares, draws and counts. Both
-say in a line of text what the picture shows, and that line is the same in Python (`Explorer.state_at`), in Jupyter
-and in the rendered page.
+`Explorer.frames` chooses among ready pictures; with a kernel it also makes those that are not ready.
+`Explorer.threshold` sends a picture and a small map, and the page itself compares, draws and counts. The line of text
+that says what the picture shows is the same in Python (`Explorer.state_at`), in Jupyter and in the rendered page.
 
 What the page needs lies in five synchronised traits, and nothing of it is code:
 
-* ``spec``: what there is (sliders, texts, and for each setting what to show), plain JSON;
+* ``spec``: what there is (sliders, texts, and for each setting what to show), plain JSON, printable texts;
 * ``images``: encoded pictures, ``{mime, width, height, show, data}``; the rendered book has ``url`` for ``data``;
 * ``arrays``: little-endian float32 buffers, and masks, eight pixels a byte;
 * ``index``: where each slider stands; the only one that the page changes;
@@ -19,18 +18,16 @@ round away from zero, in Python as in JavaScript.
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import io
 import itertools
 import math
 import re
-import sys
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Context, Decimal
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import anywidget
 import numpy as np
@@ -41,21 +38,21 @@ from PIL import Image
 
 from ask_lib.checks import check_choice, check_range
 from ask_lib.errors import ChoiceError, RangeError, ShapeError
-from ask_lib.methods.descriptors import above_mean, resize_mask, row_means_numpy
+from ask_lib.files import shown
+from ask_lib.methods.descriptors import above_mean, resize_mask
 from ask_lib.methods.scda import largest_component
 
-RULES = ("above mean", "above", "below")
 COMPONENTS = ("largest component", "all of them")
-FORMATS = ("png", "webp", "jpeg")
+FORMATS = ("png", "webp")
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}:]+)(?::\.([0-9])f)?\}")
 _HERE = Path(__file__).parent
 _FIGURE_DPI = 144
 _CSS_DPI = 96
 _COLOURS = 128  # of a PNG's palette
-_KEPT_FRAMES = 256  # that the kernel made on demand
+_WIDTH = 480  # of a photograph in the page, in CSS pixels
 
 Text = str | Callable[..., str]
-Picture = npt.NDArray[np.uint8] | Image.Image
+Picture = npt.NDArray[np.uint8]
 Fields = dict[str, tuple[float | None, str | None]]
 """A template's fields: the number (for ``{name:.2f}``) and the text (for ``{name}``)."""
 
@@ -64,9 +61,6 @@ def fixed(value: float, decimals: int) -> str:
     """A number with so many decimals, halves away from zero: what JavaScript's ``toFixed`` gives.
 
     Python's own formatting rounds halves to even: 2.5 would be 2 in the kernel and 3 in the page.
-
-    Raises:
-        RangeError: If the number is not finite, or 1e21 and beyond.
     """
     if not math.isfinite(value) or abs(value) >= 1e21:
         raise RangeError(f"value: expected a finite number below 1e21, got {value!r}.")
@@ -75,11 +69,7 @@ def fixed(value: float, decimals: int) -> str:
 
 
 def fill(template: str, fields: Fields) -> str:
-    """Put fields into a template.
-
-    Args:
-        template: Text with ``{name}`` and ``{name:.2f}``; ``{{`` stands for a brace.
-        fields: What the names stand for.
+    """Put fields into a template with ``{name}`` and ``{name:.2f}``; ``{{`` stands for a brace.
 
     Raises:
         ChoiceError: If a name is unknown, or is a number that needs decimals, or a brace stands alone.
@@ -107,14 +97,7 @@ def fill(template: str, fields: Fields) -> str:
 
 @dataclass(frozen=True)
 class Control:
-    """One slider or select.
-
-    Attributes:
-        name: Its name in templates and in ``choose``.
-        label: What the page shows.
-        values: What can be chosen.
-        texts: The values as the page shows them; made from the values if empty.
-    """
+    """One slider or select; ``texts`` are its values as the page shows them, made from the values if empty."""
 
     name: str
     label: str
@@ -126,14 +109,11 @@ class Control:
         if not values:
             raise RangeError(f"{self.name}: expected at least one value, got none.")
         object.__setattr__(self, "values", values)
-        object.__setattr__(self, "texts", self.texts or tuple(map(_plain, values)))
+        object.__setattr__(self, "label", shown(self.label))
+        object.__setattr__(self, "texts", self.texts or tuple(shown(_plain(value)) for value in values))
 
     def position(self, value: Any) -> int:
-        """Where a value stands; numbers may differ by rounding.
-
-        Raises:
-            ChoiceError: If it is not among the values.
-        """
+        """Where a value stands; numbers may differ by rounding."""
         for at, known in enumerate(self.values):
             both = _is_number(value) and _is_number(known)
             if known == value or (both and math.isclose(known, value, rel_tol=1e-9, abs_tol=1e-12)):
@@ -147,49 +127,47 @@ class Control:
         return (float(value) if _is_number(value) else None), self.texts[at]
 
     def spec(self) -> dict[str, Any]:
-        """What the page needs to know of it."""
+        """What the page needs to know."""
         numbers = [float(value) if _is_number(value) else None for value in self.values]
-        kind = "range" if all(number is not None for number in numbers) else "select"
-        return {
-            "name": self.name,
-            "label": self.label,
-            "kind": kind,
-            "numbers": numbers,
-            "texts": list(self.texts),
-        }
+        kind = "select" if None in numbers else "range"
+        return {"name": self.name, "label": self.label, "kind": kind, "numbers": numbers, "texts": list(self.texts)}
 
 
-class _Form(Protocol):
-    """What both forms can do."""
+class _Form:
+    """What both forms can do; each has a ``state``, the texts and numbers of one setting."""
 
     controls: list[Control]
 
-    def state(self, index: Sequence[int]) -> dict[str, Any]:
-        """The texts and numbers of one setting."""
-
-
-@dataclass
-class _Frames:
-    """The first form: a picture for every setting, ready or made on demand."""
-
-    controls: list[Control]
-    render: Callable[..., Any]
-    alt: Text
-    readout: Text
-    fmt: str
-    made: OrderedDict[tuple[int, ...], dict[str, Any]] = field(default_factory=OrderedDict)
+    def positions(self, wanted: Mapping[str, Any], others: Sequence[int] | None = None) -> list[int]:
+        """Where the sliders stand at a setting; those that it does not name at their first value, or as in others."""
+        for name in wanted:
+            check_choice("name", name, [control.name for control in self.controls])
+        stand = others or [0] * len(self.controls)
+        pairs = zip(self.controls, stand, strict=True)
+        return [control.position(wanted[control.name]) if control.name in wanted else at for control, at in pairs]
 
     def values(self, index: Sequence[int]) -> dict[str, Any]:
         return {control.name: control.values[at] for control, at in zip(self.controls, index, strict=True)}
 
+    def fields(self, index: Sequence[int]) -> Fields:
+        return {control.name: control.field(at) for control, at in zip(self.controls, index, strict=True)}
+
+
+class _Frames(_Form):
+    """The first form: a picture for every setting, ready or made on demand."""
+
+    def __init__(self, controls: list[Control], render: Callable[..., Any], alt: Text, readout: Text, fmt: str) -> None:
+        self.controls, self.render, self.fmt = controls, render, fmt
+        self.texts = {"alt": alt, "readout": readout}
+        self.made = functools.lru_cache(256)(self.frame)
+
     def state(self, index: Sequence[int]) -> dict[str, Any]:
-        values = self.values(index)
-        fields: Fields = {c.name: c.field(at) for c, at in zip(self.controls, index, strict=True)}
-        texts = {
-            name: fill(text, fields) if isinstance(text, str) else str(text(**values))
-            for name, text in (("alt", self.alt), ("readout", self.readout))
+        values, fields = self.values(index), self.fields(index)
+        said = {
+            name: shown(fill(text, fields) if isinstance(text, str) else str(text(**values)))
+            for name, text in self.texts.items()
         }
-        return {"values": values, **texts}
+        return {"values": values, **said}
 
     def picture(self, index: Sequence[int]) -> dict[str, Any]:
         """One encoded picture."""
@@ -200,144 +178,92 @@ class _Frames:
             return _figure_image(made, self.fmt)
         raise ShapeError(f"render: expected bytes or a matplotlib Figure, got {type(made).__name__}.")
 
-    def frame(self, index: Sequence[int]) -> dict[str, Any]:
-        """Picture and texts of one setting, kept for the next time."""
-        key = tuple(index)
-        if key not in self.made:
-            picture, texts = self.picture(index), self.state(index)
-            self.made[key] = {"at": list(key), "alt": texts["alt"], "readout": texts["readout"], "image": picture}
-            while len(self.made) > _KEPT_FRAMES:
-                self.made.popitem(last=False)
-        self.made.move_to_end(key)
-        return self.made[key]
-
-
-@dataclass
-class _Cells:
-    """A map whose cells a threshold keeps or drops; a layer of the second form."""
-
-    map: npt.NDArray[np.float32]  # (h, w)
-    rule: str
-    mean: float
-
-    def mask(self, threshold: float, largest: bool = False) -> npt.NDArray[np.bool_]:
-        """The cells that are kept, ``(h, w)``."""
-        kept = self._passing(threshold)
-        if largest:
-            kept = np.asarray(largest_component(torch.from_numpy(kept)[None])[0].numpy(), dtype=bool)
-        return kept
-
-    def _passing(self, threshold: float) -> npt.NDArray[np.bool_]:
-        if self.rule == "above mean":
-            return np.asarray(above_mean(torch.from_numpy(self.map)[None], threshold)[0].numpy(), dtype=bool)
-        wide = self.map.astype(np.float64)  # NumPy would round the threshold to float32 else
-        return wide > threshold if self.rule == "above" else wide < threshold
-
-    def fields(self, mask: npt.NDArray[np.bool_]) -> dict[str, float]:
-        kept = int(mask.sum())
-        return {"kept": kept, "cells": self.map.size, "percent": 100 * kept / self.map.size, "mean": self.mean}
+    def frame(self, index: tuple[int, ...]) -> dict[str, Any]:
+        """Picture and texts of one setting."""
+        picture, state = self.picture(index), self.state(index)  # in this order: a text may need what was drawn
+        return {"at": list(index), "alt": state["alt"], "readout": state["readout"], "image": picture}
 
 
 @dataclass
 class _Scene:
-    """One picture with what is drawn over it."""
+    """One picture with the map whose cells a threshold keeps, and what else is drawn over it."""
 
     image: int
-    cells: _Cells
+    map: npt.NDArray[np.float32]  # (h, w)
     points: npt.NDArray[np.float32] | None  # (K, 2), (x, y), best first
-    truth: npt.NDArray[np.bool_] | None = None  # (H, W)
+    truth: npt.NDArray[np.bool_] | None  # (H, W)
 
-    def iou(self, mask: npt.NDArray[np.bool_]) -> float:
+    def mask(self, threshold: float, largest: bool) -> npt.NDArray[np.bool_]:
+        """The cells that are kept, ``(h, w)``."""
+        kept = above_mean(torch.from_numpy(self.map)[None], threshold)  # (1, h, w)
+        return np.asarray((largest_component(kept) if largest else kept)[0].numpy(), dtype=bool)
+
+    @property
+    def mean(self) -> float:
+        """The mean that `above_mean` compares with: in another order of adding, its last bit could differ."""
+        return float(torch.from_numpy(self.map)[None].double().mean(dim=(1, 2)))
+
+    def iou(self, mask: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> float:
         """Overlap of the kept cells with the true mask: intersection over union, pixel by pixel."""
-        if self.truth is None:
-            raise ShapeError("truth: expected a mask to compare with, got None.")
-        height, width = self.truth.shape
-        grown = resize_mask(torch.from_numpy(mask)[None], (height, width))[0].numpy()
-        union = int((grown | self.truth).sum())
-        return int((grown & self.truth).sum()) / union if union else 1.0
+        grown = resize_mask(torch.from_numpy(mask)[None], truth.shape)[0].numpy()
+        union = int((grown | truth).sum())
+        return int((grown & truth).sum()) / union if union else 1.0
+
+    def spec(self, arrays: list[bytes]) -> dict[str, Any]:
+        """What the page needs to know; its arrays are added, and named by number."""
+
+        def put(shape: Sequence[int], data: bytes, **more: float) -> dict[str, Any]:
+            arrays.append(data)
+            return {"array": len(arrays) - 1, "shape": list(shape), **more}
+
+        return {
+            "image": self.image,
+            "map": put(self.map.shape, self.map.astype("<f4").tobytes(), mean=self.mean),
+            "truth": None if self.truth is None else put(self.truth.shape, np.packbits(self.truth).tobytes()),
+            "points": None if self.points is None else put(self.points.shape, self.points.astype("<f4").tobytes()),
+        }
 
 
-@dataclass
-class _Layers:
+class _Scenes(_Form):
     """The second form: pictures and arrays that the page draws."""
 
-    controls: list[Control]
-    scenes: list[_Scene]  # row by row over the first ``choosing`` controls
-    choosing: int
-    alt: str
-    readout: str
+    def __init__(self, controls: list[Control], scenes: list[_Scene], choosing: int, alt: str, readout: str) -> None:
+        self.controls, self.scenes, self.choosing = controls, scenes, choosing
+        self.alt, self.readout = alt, readout
 
     def scene(self, index: Sequence[int]) -> _Scene:
+        """Scenes lie row by row over the first ``choosing`` controls."""
         at = 0
         for control, place in zip(self.controls[: self.choosing], index, strict=False):
             at = at * len(control.values) + place
         return self.scenes[at]
 
     def state(self, index: Sequence[int]) -> dict[str, Any]:
-        scene = self.scene(index)
-        values = {c.name: c.values[at] for c, at in zip(self.controls, index, strict=True)}
-        fields: Fields = {c.name: c.field(at) for c, at in zip(self.controls, index, strict=True)}
-        mask = scene.cells.mask(values["threshold"], values.get("component") == COMPONENTS[0])
-        numbers = scene.cells.fields(mask)
+        scene, values, fields = self.scene(index), self.values(index), self.fields(index)
+        mask = scene.mask(values["threshold"], values.get("component") == COMPONENTS[0])
+        kept, cells = int(mask.sum()), mask.size
+        numbers = {"kept": kept, "cells": cells, "percent": 100 * kept / cells, "mean": scene.mean}
         if scene.truth is not None:
-            numbers["iou"] = scene.iou(mask)
+            numbers["iou"] = scene.iou(mask, scene.truth)
         if scene.points is not None:
             numbers["points"] = min(values.get("top", len(scene.points)), len(scene.points))
         for name, number in numbers.items():
             fields[name] = (float(number), str(number) if isinstance(number, int) else None)
-        texts = {"alt": fill(self.alt, fields), "readout": fill(self.readout, fields)}
-        return {"values": values, **numbers, **texts, "mask": mask}
+        said = {"alt": shown(fill(self.alt, fields)), "readout": shown(fill(self.readout, fields))}
+        return {"values": values, **numbers, **said, "mask": mask}
 
     def spec(self) -> tuple[dict[str, Any], list[bytes]]:
         """The page's description, and the arrays that it names by number."""
         arrays: list[bytes] = []
-        scenes = [{"image": scene.image, "layers": self._layers(scene, arrays)} for scene in self.scenes]
-        return {"choosing": self.choosing, "scenes": scenes, "alt": self.alt, "readout": self.readout}, arrays
-
-    def _layers(self, scene: _Scene, arrays: list[bytes]) -> list[dict[str, Any]]:
-        names = [control.name for control in self.controls]
-        cells = scene.cells
-        layers: list[dict[str, Any]] = [
-            {
-                "kind": "cells",
-                "array": len(arrays),
-                "shape": list(cells.map.shape),
-                "rule": cells.rule,
-                "mean": cells.mean,
-                "by": names.index("threshold"),
-                "component": names.index("component") if "component" in names else None,
-            }
-        ]
-        arrays.append(cells.map.astype("<f4").tobytes())
-        if scene.truth is not None:
-            layers.append({"kind": "truth", "array": len(arrays), "shape": list(scene.truth.shape)})
-            arrays.append(np.packbits(scene.truth).tobytes())
-        if scene.points is not None:
-            by = names.index("top") if "top" in names else None
-            layers.append(
-                {
-                    "kind": "points",
-                    "array": len(arrays),
-                    "count": len(scene.points),
-                    "shape": list(cells.map.shape),
-                    "by": by,
-                }
-            )
-            arrays.append(scene.points.astype("<f4").tobytes())
-        return layers
+        scenes = [scene.spec(arrays) for scene in self.scenes]
+        texts = {"alt": shown(self.alt), "readout": shown(self.readout)}
+        return {"choosing": self.choosing, "scenes": scenes, **texts}, arrays
 
 
 class Explorer(anywidget.AnyWidget):
     """Sliders over pictures, live in Jupyter and Colab, and still at work in a page with no kernel.
 
     Make one by `Explorer.frames` or `Explorer.threshold`.
-
-    Attributes:
-        spec: What there is to choose and to show.
-        images: The encoded pictures.
-        arrays: The maps and keypoints.
-        index: Where each control stands.
-        current: The picture that the kernel made last.
     """
 
     _esm = _HERE / "explorer.js"
@@ -350,17 +276,11 @@ class Explorer(anywidget.AnyWidget):
     current: Any = traitlets.Dict().tag(sync=True)
 
     def __init__(
-        self,
-        form: _Form,
-        spec: Mapping[str, Any],
-        images: list[dict[str, Any]],
-        arrays: list[bytes],
-        index: Sequence[int],
+        self, form: _Frames | _Scenes, spec: dict[str, Any], images: list[Any], arrays: list[bytes], at: list[int]
     ) -> None:
         self._form = form
-        controls = [control.spec() for control in form.controls]
-        spec = {"version": 1, "controls": controls, **spec}
-        super().__init__(spec=spec, images=images, arrays=arrays, index=list(index))
+        spec = {"controls": [control.spec() for control in form.controls], **spec}
+        super().__init__(spec=spec, images=images, arrays=arrays, index=at)
         self.observe(self._moved, names="index")
 
     @classmethod
@@ -386,8 +306,7 @@ class Explorer(anywidget.AnyWidget):
             readout: The line below the picture, of the same kind.
             labels: What the page calls the parameters, where it is not their name.
             start: Where the sliders begin, if not at their first values.
-            precompute: Make all pictures now, so that the rendered page has them. Else only the first one is ready,
-                and the others are made when asked for.
+            precompute: Make all pictures now, so that the rendered page has them; else only the first one.
             fmt: How figures are encoded, ``png`` (128 colours: for plots) or ``webp`` (for photographs).
 
         Raises:
@@ -397,20 +316,16 @@ class Explorer(anywidget.AnyWidget):
         check_choice("fmt", fmt, FORMATS)
         controls = [Control(name, (labels or {}).get(name, name), tuple(values)) for name, values in params.items()]
         form = _Frames(controls, render, alt, readout, fmt)
-        index = _start(controls, start or {})
+        index = form.positions(start or {})
         every = itertools.product(*[range(len(control.values)) for control in controls])
-        images: list[dict[str, Any]] = []
-        known: dict[str, int] = {}
+        known: dict[bytes, tuple[int, dict[str, Any]]] = {}  # the same picture is sent once
         stills = []
         for at in every if precompute else [tuple(index)]:
-            picture = form.picture(at)
-            name = hashlib.sha256(picture["data"]).hexdigest()
-            if name not in known:
-                known[name] = len(images)
-                images.append(picture)
-            state = form.state(at)
-            stills.append({"at": list(at), "image": known[name], "alt": state["alt"], "readout": state["readout"]})
+            still = form.frame(at)
+            number, _ = known.setdefault(still["image"]["data"], (len(known), still["image"]))
+            stills.append({**still, "image": number})
         first = next(still for still in stills if still["at"] == index)
+        images = [image for _, image in known.values()]
         return cls(form, {"form": "frames", "first": first, "stills": stills}, images, [], index)
 
     @classmethod
@@ -422,131 +337,92 @@ class Explorer(anywidget.AnyWidget):
         alt: str,
         readout: str = "{kept} of {cells} cells kept ({percent:.1f} %), threshold {threshold}",
         label: str = "Threshold",
-        low: float = 0.0,
         high: float = 3.0,
-        step: float = 0.05,
-        start: float = 1.0,
-        rule: str = "above mean",
-        unit: str | None = None,
         keypoints: Mapping[str, Any] | npt.ArrayLike | None = None,
-        scores: Mapping[str, Any] | npt.ArrayLike | None = None,
         top: Sequence[int] | None = None,
         truth: Mapping[str, Any] | npt.ArrayLike | None = None,
         component: bool = False,
-        width: int = 480,
-        fmt: str = "webp",
     ) -> Explorer:
         """A map over a picture, with a slider for the value that a cell must pass. The page does the arithmetic.
 
-        With several pictures, or several layers' maps of each, the page has a select for them.
+        A cell is kept if it lies strictly above threshold × mean, as in `above_mean`. The slider goes from 0 in steps
+        of 0.05 and begins at 1. With several pictures, or several layers' maps of each, the page has a select for them.
 
         Args:
-            pictures: uint8 ``(H, W, 3)`` or PIL pictures by name, or one of them.
+            pictures: uint8 ``(H, W, 3)`` by name, or one of them.
             maps: For each picture's name a map ``(h, w)``, or maps by layer's name (the same layers for all). A map
                 covers the whole picture, its first cell the upper left corner. Held as float32.
             alt: Template of the text for those who don't see the picture: ``{picture}``, ``{layer}``, ``{kept}``,
                 ``{cells}``, ``{percent:.1f}``, ``{mean:.3f}``, ``{threshold}``, with keypoints ``{points}``, with a
                 truth ``{iou:.2f}``, with components ``{component}``.
             readout: Template of the line below the picture.
-            label: The slider's label.
-            low: Smallest threshold.
-            high: Largest threshold.
-            step: Between two thresholds; its decimals are shown.
-            start: Where the slider begins.
-            rule: ``above mean`` keeps cells strictly above threshold × mean, as `above_mean` does; ``above`` and
-                ``below`` compare with the threshold itself, strictly.
-            unit: Follows the threshold's number; `` × mean`` with ``above mean`` if not given.
-            keypoints: For each picture's name ``(K, 2)``, (x, y), in cells of the map, or by layer's name; integers
-                are the cells' centres.
-            scores: ``(K,)`` in the same arrangement: the best are drawn first.
+            label: The slider's.
+            high: Largest threshold, at least 1.
+            keypoints: For each picture's name ``(K, 2)``, (x, y), best first, in cells of the map, or by layer's name;
+                integers are the cells' centres.
             top: Numbers of keypoints for a further slider, named ``top``; it begins at the last.
-            truth: For each picture's name the true mask, bool ``(H, W)``, which covers the whole picture. The page
-                outlines it, and says how well the kept cells overlap it (as `ask_lib.evaluate.localisation.mask_iou`
-                of the kept cells in the mask's size).
+            truth: For each picture's name the true mask, bool ``(H, W)``, which covers the whole picture and is
+                outlined; ``{iou}`` is `ask_lib.evaluate.localisation.mask_iou` of the kept cells in its size.
             component: Add a select, named ``component``: of the cells that pass, keep the largest component (SCDA's
                 choice, and the first one offered) or all.
-            width: The picture's width in the page, in CSS pixels; it is sent with at most twice as many.
-            fmt: How pictures are encoded.
 
         Raises:
-            ChoiceError: If pictures and maps have different names, or a template or the rule is unknown.
-            RangeError: If a map is not finite, or the slider's numbers make no range.
+            ChoiceError: If pictures and maps have different names, or a template is unknown.
+            RangeError: If a map is not finite, or the slider ends below 1.
             ShapeError: If a picture, a map or a true mask has another shape.
         """
-        check_choice("rule", rule, RULES)
-        check_choice("fmt", fmt, FORMATS)
+        check_range("high", high, 1)
         named = dict(pictures) if isinstance(pictures, Mapping) else {"picture": pictures}
-        by_layer = _by_layer("maps", maps, named)
+        by_layer = _by_layer("maps", maps, list(named))
         layers = list(next(iter(by_layer.values())))
-        points = None if keypoints is None else _by_layer("keypoints", keypoints, named, layers)
-        weights = None if scores is None else _by_layer("scores", scores, named, layers)
-        truths = None if truth is None else _by_layer("truth", truth, named, [""])
-        images = [_picture_image(name, picture, width, fmt) for name, picture in named.items()]
+        points = None if keypoints is None else _by_layer("keypoints", keypoints, list(named), layers)
+        truths = None if truth is None else _by_layer("truth", truth, list(named), [""])
         scenes = [
             _Scene(
                 at,
-                _cells(f"maps[{name!r}]", by_layer[name][layer], rule),
-                None if points is None else _best_first(points[name][layer], weights and weights[name][layer]),
+                _map(f"maps[{name!r}]", by_layer[name][layer]),
+                None if points is None else _points(points[name][layer]),
                 None if truths is None else _truth(f"truth[{name!r}]", truths[name][""]),
             )
             for at, name in enumerate(named)
             for layer in layers
         ]
-        choosing = []
-        if len(named) > 1 or isinstance(pictures, Mapping):
-            choosing.append(Control("picture", "Picture", tuple(named)))
+        choosing = [Control("picture", "Picture", tuple(named))] if isinstance(pictures, Mapping) else []
         if len(layers) > 1:
             choosing.append(Control("layer", "Layer", tuple(layers)))
-        suffix = (" × mean" if rule == "above mean" else "") if unit is None else unit
-        controls = [*choosing, _slider("threshold", label, low, high, step, suffix)]
+        steps = tuple(at / 20 for at in range(int(20 * high + 1e-6) + 1))
+        slider = Control("threshold", label, steps, tuple(f"{fixed(step, 2)} × mean" for step in steps))
+        controls = [*choosing, slider]
         if component:
             controls.append(Control("component", "Keep", COMPONENTS))
         if top is not None:
             controls.append(Control("top", "Keypoints", tuple(top)))
-        form = _Layers(controls, scenes, len(choosing), alt, readout)
-        index = _start(controls, {"threshold": start, **({} if top is None else {"top": top[-1]})})
+        form = _Scenes(controls, scenes, len(choosing), alt, readout)
+        index = form.positions({"threshold": 1.0, **({} if top is None else {"top": top[-1]})})
         for at in itertools.product(*[range(len(control.values)) for control in choosing]):
             form.state([*at, *index[len(choosing) :]])  # a template that does not fit fails here, not in the page
         state, (spec, arrays) = form.state(index), form.spec()
         spec["first"] = {"image": form.scene(index).image, "alt": state["alt"], "readout": state["readout"]}
-        return cls(form, {"form": "layers", **spec}, images, arrays, index)
+        images = [_picture_image(name, picture) for name, picture in named.items()]
+        return cls(form, {"form": "scenes", **spec}, images, arrays, index)
 
     @property
     def values(self) -> dict[str, Any]:
         """What is chosen now, by name."""
-        return {c.name: c.values[at] for c, at in zip(self._form.controls, self.index, strict=True)}
+        return self._form.values(self.index)
 
     def choose(self, **values: Any) -> None:
-        """Move sliders.
-
-        Raises:
-            ChoiceError: If a name or a value does not exist.
-        """
-        self.index = self._at(values)
+        """Move sliders; a name or a value that does not exist is a `ChoiceError`."""
+        self.index = self._form.positions(values, self.index)
 
     def state_at(self, **values: Any) -> dict[str, Any]:
-        """What the page says at a setting, computed here.
-
-        Args:
-            **values: The setting; what is not named stays as it is now.
+        """What the page says at a setting, computed here; what is not named stays as it is now.
 
         Returns:
             ``values``, ``alt`` and ``readout``; `Explorer.threshold` also gives ``kept``, ``cells``, ``percent``,
             ``mean``, ``mask`` (bool, ``(h, w)``), with keypoints ``points``, and with a truth ``iou``.
-
-        Raises:
-            ChoiceError: If a name or a value does not exist.
         """
-        return self._form.state(self._at(values))
-
-    def _at(self, values: Mapping[str, Any]) -> list[int]:
-        names = [control.name for control in self._form.controls]
-        for name in values:
-            check_choice("name", name, names)
-        return [
-            control.position(values[control.name]) if control.name in values else at
-            for control, at in zip(self._form.controls, self.index, strict=True)
-        ]
+        return self._form.state(self._form.positions(values, self.index))
 
     @traitlets.validate("index")
     def _check_index(self, proposal: Any) -> list[int]:
@@ -562,7 +438,7 @@ class Explorer(anywidget.AnyWidget):
         if not isinstance(form, _Frames) or any(still["at"] == index for still in self.spec["stills"]):
             return
         try:
-            self.current = form.frame(index)
+            self.current = form.made(tuple(index))
         except Exception as error:
             self.current = {"at": index, "error": f"{type(error).__name__}: {error}"}
             raise
@@ -583,34 +459,12 @@ def _plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _start(controls: Sequence[Control], wanted: Mapping[str, Any]) -> list[int]:
-    """Positions to begin with."""
-    for name in wanted:
-        check_choice("start", name, [control.name for control in controls])
-    return [control.position(wanted[control.name]) if control.name in wanted else 0 for control in controls]
-
-
-def _slider(name: str, label: str, low: float, high: float, step: float, unit: str) -> Control:
-    """Evenly spaced numbers, each the decimal that it is shown as."""
-    check_range("step", step, 0, open_low=True)
-    check_range("high", high, low)
-    first, spacing = Decimal(str(low)), Decimal(str(step))
-    decimals = max(0, -int(first.as_tuple().exponent), -int(spacing.as_tuple().exponent))
-    count = int((Decimal(str(high)) - first) / spacing) + 1
-    values = tuple(float(first + at * spacing) for at in range(count))
-    return Control(name, label, values, tuple(fixed(value, decimals) + unit for value in values))
-
-
-def _by_layer(what: str, given: Any, names: Iterable[str], layers: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+def _by_layer(what: str, given: Any, names: Sequence[str], layers: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
     """``given[picture][layer]``, however short the form in which it came."""
-    names = list(names)
-    by_name = dict(given) if isinstance(given, Mapping) else dict.fromkeys(names, given)
-    lone = not isinstance(given, Mapping) and len(names) > 1
-    if lone or sorted(by_name) != sorted(names):
-        raise ChoiceError(
-            f"{what}: expected one entry for each of {', '.join(names)}; "
-            f"got {', '.join(by_name) if isinstance(given, Mapping) else 'a single one'}."
-        )
+    by_name = dict(given) if isinstance(given, Mapping) else {names[0]: given}
+    if sorted(by_name) != sorted(names):
+        got = ", ".join(by_name) if isinstance(given, Mapping) else "a single one"
+        raise ChoiceError(f"{what}: expected one entry for each of {', '.join(names)}; got {got}.")
     nested = {name: dict(one) if isinstance(one, Mapping) else {"": one} for name, one in by_name.items()}
     wanted = list(layers) or list(next(iter(nested.values())))
     for name, one in nested.items():
@@ -621,72 +475,69 @@ def _by_layer(what: str, given: Any, names: Iterable[str], layers: Sequence[str]
     return nested
 
 
-def _cells(name: str, given: Any, rule: str) -> _Cells:
-    held = given.detach().cpu().numpy() if isinstance(given, torch.Tensor) else np.asarray(given)
+def _array(given: Any) -> npt.NDArray[Any]:
+    return given.detach().cpu().numpy() if isinstance(given, torch.Tensor) else np.asarray(given)
+
+
+def _map(name: str, given: Any) -> npt.NDArray[np.float32]:
+    held = _array(given)
     if held.ndim != 2 or 0 in held.shape:
         raise ShapeError(f"{name}: expected (h, w), got {tuple(held.shape)}.")
     kept = np.ascontiguousarray(held, dtype=np.float32)
     if not np.isfinite(kept).all():
         raise RangeError(f"{name}: expected finite numbers, got {int((~np.isfinite(kept)).sum())} that are not.")
-    mean = row_means_numpy(kept.reshape(1, -1).astype(np.float64))
-    return _Cells(kept, rule, float(mean[0, 0]))
+    return kept
 
 
 def _truth(name: str, given: Any) -> npt.NDArray[np.bool_]:
-    held = given.detach().cpu().numpy() if isinstance(given, torch.Tensor) else np.asarray(given)
+    held = _array(given)
     if held.ndim != 2 or 0 in held.shape or held.dtype != np.bool_:
         raise ShapeError(f"{name}: expected bool (H, W), got {held.dtype} {tuple(held.shape)}.")
     return held
 
 
-def _best_first(points: Any, scores: Any) -> npt.NDArray[np.float32]:
-    held = np.asarray(points, dtype=np.float32)
+def _points(given: Any) -> npt.NDArray[np.float32]:
+    held = np.asarray(_array(given), dtype=np.float32)
     if held.ndim != 2 or held.shape[1] != 2 or not np.isfinite(held).all():
         raise ShapeError(f"keypoints: expected (K, 2), finite, got {held.shape}.")
-    if scores is None:
-        return held
-    weights = np.asarray(scores, dtype=np.float64)
-    if weights.shape != held.shape[:1]:
-        raise ShapeError(f"scores: expected ({len(held)},), one a keypoint, got {weights.shape}.")
-    return held[np.argsort(-weights, kind="stable")]
+    return held
 
 
 def _image(data: bytes, show: float | None = None) -> dict[str, Any]:
     """What the page needs to know of an encoded image."""
-    with Image.open(io.BytesIO(data)) as opened:
+    with Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "WEBP")) as opened:
         width, height, mime = *opened.size, Image.MIME[opened.format or "PNG"]
     return {"mime": mime, "width": width, "height": height, "show": round(show or width), "data": data}
 
 
 def _figure_image(figure: Any, fmt: str) -> dict[str, Any]:
     """Encode a matplotlib Figure, and close it."""
+    from matplotlib import pyplot
+
     raw = io.BytesIO()
     try:
         figure.savefig(raw, format="png", dpi=_FIGURE_DPI)
     finally:
-        if "matplotlib.pyplot" in sys.modules:
-            sys.modules["matplotlib.pyplot"].close(figure)
-    with Image.open(raw) as opened:
+        pyplot.close(figure)
+    with Image.open(raw, formats=("PNG",)) as opened:
         drawn = opened.convert("RGB")
     return _image(_encode(drawn, fmt), drawn.width * _CSS_DPI / _FIGURE_DPI)
 
 
-def _picture_image(name: str, picture: Any, width: int, fmt: str) -> dict[str, Any]:
+def _picture_image(name: str, picture: Any) -> dict[str, Any]:
     """Encode a photograph, no larger than the page can show."""
-    if isinstance(picture, Image.Image):
-        held = picture.convert("RGB")
-    else:
-        array = np.asarray(picture)
-        if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
-            raise ShapeError(f"pictures[{name!r}]: expected uint8 (H, W, 3), got {array.dtype} {array.shape}.")
-        held = Image.fromarray(array)
-    if held.width > 2 * width:
-        held = held.resize((2 * width, max(1, round(held.height * 2 * width / held.width))), Image.Resampling.LANCZOS)
-    return _image(_encode(held, fmt), width)
+    array = np.asarray(picture)
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
+        raise ShapeError(f"pictures[{name!r}]: expected uint8 (H, W, 3), got {array.dtype} {array.shape}.")
+    held = Image.fromarray(array)
+    most = 2 * _WIDTH  # for a screen with two pixels a CSS pixel
+    if held.width > most:
+        held = held.resize((most, max(1, round(held.height * most / held.width))), Image.Resampling.LANCZOS)
+    return _image(_encode(held, "webp"), _WIDTH)
 
 
 def _encode(picture: Image.Image, fmt: str) -> bytes:
-    """A small file: PNG with a palette, WebP or JPEG."""
+    """A small file: PNG with a palette, or WebP."""
     encoded = io.BytesIO()
     if fmt == "png":
         few = picture.getcolors(256)

@@ -1,68 +1,52 @@
 """Figures in the book's one style: arrays in, Axes out.
 
 Maps are shown with square cells and a perceptually even palette (cividis); what a method selects is outlined as
-well as coloured, so that a figure can be read in grey and by colour-blind readers.
+well as coloured, so that a figure can be read in grey and by colour-blind readers. Titles, names and labels are shown
+as they are: a dollar sign begins no formula; only a line break breaks the line.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from importlib.resources import as_file, files
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import matplotlib.colors
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from ask_lib.errors import ShapeError
-from ask_lib.files import atomic_path
+from ask_lib.files import atomic_path, shown
 
+STYLE = Path(__file__).with_name("ask.mplstyle")
 BLUE, ORANGE, GREEN, SKY, PINK = "#0072B2", "#E69F00", "#009E73", "#56B4E9", "#CC79A7"
 Extent = tuple[float, float, float, float]
 
 
-@contextmanager
-def style() -> Iterator[None]:
+def style() -> AbstractContextManager[None]:
     """Use the book's style inside a ``with`` block."""
-    with as_file(files("ask_lib.show").joinpath("ask.mplstyle")) as path, plt.style.context(str(path)):
-        yield
+    return plt.style.context(STYLE)
 
 
 def use_style() -> None:
     """Use the book's style from here on (a chapter's setup cell)."""
-    with as_file(files("ask_lib.show").joinpath("ask.mplstyle")) as path:
-        plt.style.use(str(path))
+    plt.style.use(STYLE)
 
 
 def figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] | None = None) -> tuple[Figure, Any]:
     """A figure and its grid of Axes, ``(rows, columns)`` also when there is one.
 
-    Args:
-        rows: Rows of Axes.
-        columns: Columns of Axes.
-        size: Width and height in inches; by default 3.2 x 2.6 a panel.
+    Width and height (``size``) are in inches; by default 3.2 x 2.6 a panel.
     """
     drawn, grid = plt.subplots(rows, columns, figsize=size or (3.2 * columns, 2.6 * rows), squeeze=False)
     return drawn, grid
 
 
-def rgb(colour: str) -> tuple[float, float, float]:
-    """A colour's red, green and blue in 0..1."""
-    return matplotlib.colors.to_rgb(colour)
-
-
 def picture(axes: Axes, image: np.ndarray, title: str = "") -> Axes:
-    """Show a picture.
-
-    Args:
-        axes: Where.
-        image: ``(H, W, 3)``, uint8 or float in 0..1.
-        title: Its title.
-    """
+    """Show a picture ``(H, W, 3)``, uint8 or float in 0..1."""
     axes.imshow(image)
     return _bare(axes, title)
 
@@ -70,20 +54,21 @@ def picture(axes: Axes, image: np.ndarray, title: str = "") -> Axes:
 def heat_map(
     axes: Axes, values: np.ndarray, title: str = "", *, label: str = "", limits: tuple[float, float] | None = None
 ) -> Axes:
-    """Show a map's cells with a colour bar.
+    """Show a map's cells ``(H, W)``.
 
     Args:
         axes: Where.
-        values: ``(H, W)``.
+        values: The map.
         title: Its title.
-        label: What the colours mean, at the colour bar; empty for no bar.
+        label: What the colours mean, at a colour bar; empty for no bar.
         limits: The values of the palette's ends.
     """
     _check_map(values)
     low, high = limits or (None, None)
     drawn = axes.imshow(values, vmin=low, vmax=high)
     if label and axes.figure is not None:
-        axes.figure.colorbar(drawn, ax=axes, label=label, shrink=0.85)
+        bar = axes.figure.colorbar(drawn, ax=axes, shrink=0.85)
+        bar.set_label(_literal(label), parse_math=False)
     return _bare(axes, title)
 
 
@@ -108,14 +93,9 @@ def selected(axes: Axes, image: np.ndarray, mask: np.ndarray, title: str = "") -
 
 
 def mask_outline(axes: Axes, mask: np.ndarray, *, extent: Extent, color: str = ORANGE, linewidth: float = 1.8) -> Axes:
-    """Draw the border between the cells inside and outside a mask, along the cells' edges.
+    """Draw the border between the cells inside and outside a mask ``(h, w)``, along the cells' edges.
 
-    Args:
-        axes: Where.
-        mask: bool ``(h, w)``.
-        extent: Left, right, bottom, top of the whole grid, as for ``imshow``.
-        color: The line's colour.
-        linewidth: The line's width in points.
+    ``extent`` is left, right, bottom, top of the whole grid, as for ``imshow``; ``linewidth`` is in points.
     """
     left, right, bottom, top = extent
     rows, columns = mask.shape
@@ -126,23 +106,16 @@ def mask_outline(axes: Axes, mask: np.ndarray, *, extent: Extent, color: str = O
     along = np.argwhere(padded[1:, 1:-1] != padded[:-1, 1:-1])  # horizontal edges (y index, column)
     segments = [((x[j], y[i]), (x[j], y[i + 1])) for i, j in across]
     segments += [((x[j], y[i]), (x[j + 1], y[i])) for i, j in along]
-    from matplotlib.collections import LineCollection
-
     axes.add_collection(LineCollection(segments, colors=color, linewidths=linewidth, zorder=8))
     return axes
 
 
 def bars(axes: Axes, names: Sequence[str], values: Sequence[float], *, label: str, title: str = "") -> Axes:
     """Horizontal bars with their values written beside them, the first name on top."""
-    positions = np.arange(len(names))
-    drawn = axes.barh(positions, values, color=BLUE, height=0.65)
+    drawn = axes.barh(range(len(names)), values, color=BLUE, height=0.65)
     axes.bar_label(drawn, fmt="%.3g", padding=3, fontsize=9)
-    axes.set_yticks(positions, names)
-    axes.invert_yaxis()
-    axes.set_xlabel(label)
     axes.margins(x=0.15)
-    axes.set_title(title)
-    return axes
+    return _rows(axes, names, label, title)
 
 
 def intervals(
@@ -156,51 +129,30 @@ def intervals(
     title: str = "",
     marked: Sequence[str] = (),
 ) -> Axes:
-    """A dot and a bar for each name, the first name on top.
+    """A dot (``means``) and a bar from ``lows`` to ``highs`` for each name, the first name on top.
 
-    Args:
-        axes: Where.
-        names: One for each row.
-        means: The dots.
-        lows: Where the bars begin.
-        highs: Where they end.
-        label: What the axis means.
-        title: Its title.
-        marked: Names whose dots are orange squares, so that they can be found without colour too.
+    Dots of the names in ``marked`` are orange squares, so that they can be found without colour too.
     """
     for row, (name, mean, low, high) in enumerate(zip(names, means, lows, highs, strict=True)):
         axes.plot([low, high], [row, row], color=BLUE, lw=2, solid_capstyle="butt", zorder=2)
         colour, shape = (ORANGE, "s") if name in marked else (BLUE, "o")
         axes.plot([mean], [row], shape, color=colour, mec="black", mew=0.8, ms=7, zorder=3)
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(axis="x", color="#DDDDDD", lw=0.8)
     axes.set_axisbelow(True)
-    axes.set_xlabel(label)
-    axes.set_title(title)
-    return axes
+    return _rows(axes, names, label, title)
 
 
 def dots(axes: Axes, names: Sequence[str], values: np.ndarray, *, label: str, title: str = "") -> Axes:
-    """A row of dots for each name: the first filled, the others open, so that they differ without colour too.
+    """A row of dots ``(rows, dots)`` for each name, the first name on top.
 
-    Args:
-        axes: Where.
-        names: One for each row, the first on top.
-        values: ``(rows, dots)``.
-        label: What the axis means.
-        title: Its title.
+    The first dot is filled, the others are open, so that they differ without colour too.
     """
     _check_map(values)
     for row, line in enumerate(values):
         axes.plot(line[1:], np.full(len(line) - 1, row), "o", mfc="none", mec=BLUE, mew=1.5, ms=8, ls="none")
         axes.plot(line[:1], [row], "o", color=ORANGE, mec="black", mew=0.8, ms=9, ls="none", zorder=5)
     axes.axvline(0, color="#999999", lw=0.8, zorder=0)
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlabel(label)
-    axes.set_title(title)
-    return axes
+    return _rows(axes, names, label, title)
 
 
 def save_atomic(drawn: Figure, path: Path) -> None:
@@ -211,8 +163,21 @@ def save_atomic(drawn: Figure, path: Path) -> None:
     plt.close(drawn)
 
 
+def _literal(text: str) -> str:
+    return "\n".join(map(shown, text.split("\n")))
+
+
+def _rows(axes: Axes, names: Sequence[str], label: str, title: str) -> Axes:
+    """One name a row, the first on top."""
+    axes.set_yticks(range(len(names)), list(map(_literal, names)), parse_math=False)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlabel(_literal(label), parse_math=False)
+    axes.set_title(_literal(title), parse_math=False)
+    return axes
+
+
 def _bare(axes: Axes, title: str) -> Axes:
-    axes.set_title(title)
+    axes.set_title(_literal(title), parse_math=False)
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():

@@ -6,15 +6,17 @@ reads the same value from the executed notebook.
 
 from __future__ import annotations
 
-import json
+import difflib
 import math
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from ask_lib.errors import AskError, ChoiceError
+from ask_lib.files import read_object
 
+PUBLISHED = Path(__file__).with_name("published.json")
 PREFIX = "application/papermill.record/"
 Value = bool | int | float | str
 
@@ -56,63 +58,41 @@ def _plain(name: str, value: Any) -> Value:
             value = value.item()
         except (RuntimeError, ValueError) as error:
             raise RecordError(f"{name}: expected one number. {error}") from None
-    if isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float) and math.isfinite(value):
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()  # a file's name may hold what no JSON file can
+    if isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     raise RecordError(f"{name}: expected a finite number, a text or a bool; got {value!r}.")
 
 
 def recorded_values(notebook: Mapping[str, Any]) -> dict[str, Value]:
-    """All values that an executed notebook recorded.
-
-    Args:
-        notebook: The notebook as nested dictionaries (``nbformat`` or ``json``).
-
-    Returns:
-        Name to value, in the order of recording.
+    """All values that an executed notebook (``nbformat`` or ``json``) recorded, by name.
 
     Raises:
-        RecordError: If a name was recorded twice.
+        RecordError: If a name was recorded twice, or a value is none that `record` stores.
     """
     values: dict[str, Value] = {}
     for cell in notebook["cells"]:
         for output in cell.get("outputs", []):
-            about = output.get("metadata", {}).get("scrapbook")
-            if about is None:
+            about = output.get("metadata", {}).get("scrapbook", {})
+            if "value" not in about:
                 continue
             if about["name"] in values:
                 raise RecordError(f"{about['name']} is recorded twice: the page could show either.")
-            values[about["name"]] = about["value"]
+            values[about["name"]] = _plain(about["name"], about["value"])
     return values
 
 
-@cache
-def _published() -> dict[str, Any]:
-    text = files("ask_lib.show").joinpath("published.json").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = json.loads(text)
-    return loaded
-
-
-def published(address: str) -> float:
-    """A number that a paper printed.
+def published_text(address: str) -> str:
+    """A number that a paper printed, with the paper's digits.
 
     Args:
         address: ``PAPER/table/row/column``, for example ``SCDA/3/SCDA/CUB top1``.
 
-    Returns:
-        The number, in the paper's unit.
-
     Raises:
-        ChoiceError: If the file of published numbers has no such entry; near ones are offered.
+        ChoiceError: If there is no such entry; near ones are offered.
     """
-    return float(published_text(address))
-
-
-def published_text(address: str) -> str:
-    """The same number with the digits that the paper printed."""
-    entry = _entry(address)
-    return str(entry["value"])
+    return _entry(address)["value"]
 
 
 def published_source(address: str) -> str:
@@ -123,26 +103,27 @@ def published_source(address: str) -> str:
 
 
 def _entry(address: str) -> dict[str, str]:
-    values = _flat()
+    values = _published()
     if address not in values:
-        import difflib
-
         near = difflib.get_close_matches(address, values, n=3)
         raise ChoiceError(f"published number: no {address!r}. Near: {', '.join(near) or 'none'}.")
     return values[address]
 
 
 @cache
-def _flat() -> dict[str, dict[str, str]]:
+def _published(path: Path = PUBLISHED) -> dict[str, dict[str, str]]:
+    """Address to value, unit and place."""
     flat: dict[str, dict[str, str]] = {}
-    for paper, tables in _published()["papers"].items():
-        for table, content in tables.items():
-            for row, numbers in content["rows"].items():
-                for column, value in zip(content["columns"], numbers, strict=True):
-                    if value is not None:
-                        flat[f"{paper}/{table}/{row}/{column}"] = {
-                            "value": value,
-                            "unit": content["unit"],
-                            "where": content["where"],
-                        }
+    try:
+        for paper, tables in read_object(path, "the numbers that the papers print", RecordError)["papers"].items():
+            for table, content in tables.items():
+                about = {"unit": content["unit"], "where": content["where"]}
+                for row, numbers in content["rows"].items():
+                    for column, value in zip(content["columns"], numbers, strict=True):
+                        if value is not None:
+                            flat[f"{paper}/{table}/{row}/{column}"] = {"value": value, **about}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, RecordError):
+            raise
+        raise RecordError(f"{path}: expected papers, their tables, and rows as long as columns; {error!r}.") from error
     return flat

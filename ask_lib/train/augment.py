@@ -1,15 +1,15 @@
 """From stored pictures to a network's input, with augmentation keyed by sample.
 
-Every random draw is a hash of (seed, epoch, sample index, name of the draw): the same picture gets the same treatment
-in whatever batch, order, process or device it comes. One geometric draw serves all of a sample's inputs, so RGB and
-depth stay aligned. Everything is batched; no loop over images.
+Every random draw is a hash of (seed, epoch, sample index, view, name of the draw): the same picture gets the same
+treatment in whatever batch, order, process or device it comes. One draw serves all of a sample's inputs of one view, so
+RGB and depth stay aligned; another view of the same picture is drawn independently.
 """
 
 from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from torch.nn import functional
 from ask_lib.checks import check_choice, check_range, check_shape
 
 _MASK = 0xFFFFFFFF
-_GOLDEN = 0x9E3779B9
+ERASE_AREA, ERASE_ASPECT = (0.02, 0.33), 0.3  # the defaults of Zhong et al.
 Word = TypeVar("Word", int, torch.Tensor)
 
 
@@ -27,24 +27,14 @@ def mix(*keys: int) -> int:
     """One 32-bit number from several integers, for seeding; the same on every machine."""
     state = 0
     for key in keys:
-        state = _hash((state ^ (key & _MASK)) + _GOLDEN)
+        state = _hash((state ^ (key & _MASK)) + 0x9E3779B9)
     return state
 
 
 def uniform(seed: int, epoch: int, index: torch.Tensor, draw: str) -> torch.Tensor:
-    """One number in [0, 1) a sample, a hash of its arguments.
-
-    Args:
-        seed: The run's seed.
-        epoch: The epoch.
-        index: ``(B,)`` long, which samples.
-        draw: The draw's name; other names give independent numbers.
-
-    Returns:
-        ``(B,)`` float32, multiples of 2 ** -24: the same bits on CPU and GPU.
-    """
+    """One number in [0, 1) a sample, a hash of its arguments: ``(B,)`` float32, the same bits on CPU and GPU."""
     key = mix(seed, epoch, zlib.crc32(draw.encode()))
-    return _to_unit(_hash(_hash(index ^ key) ^ mix(key)))
+    return (_hash(_hash(index ^ key) ^ mix(key)) >> 8).to(torch.float32) * 2.0**-24
 
 
 def _hash(x: Word) -> Word:
@@ -53,10 +43,6 @@ def _hash(x: Word) -> Word:
     x = ((x ^ (x >> 16)) * 0x7FEB352D) & _MASK
     x = ((x ^ (x >> 15)) * 0x846CA68B) & _MASK
     return x ^ (x >> 16)
-
-
-def _to_unit(x: torch.Tensor) -> torch.Tensor:
-    return (x >> 8).to(torch.float32) * 2.0**-24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +54,10 @@ class Augment:
         shift: Largest shift, as a fraction of each side; whole pixels, the border repeated (a padded random crop).
         crop: Smallest and largest area of a random crop resized to the input's size, e.g. (0.08, 1.0).
         aspect: Largest stretch of that crop's aspect ratio, e.g. 4/3; 1 keeps it.
-        cutout: Side of a square set to ``fill``, as a fraction of the short side; centred anywhere, so it may reach
+        cutout: Side of a square set to the mean, as a fraction of the short side; centred anywhere, so it may reach
             over the border (DeVries and Taylor).
-        erase: Probability of a random erasing (Zhong et al.).
-        erase_area: Its smallest and largest area.
-        erase_aspect: Its smallest aspect ratio; the largest is the inverse. Departs from paper: a rectangle larger than
-            the picture is cut to it, where the paper draws again.
-        erase_fill: ``zero`` (after normalisation: the mean) or ``noise`` (per pixel, standard normal).
+        erase: Probability of a random erasing (Zhong et al.): 2 to 33 % of the area, aspect ratio 0.3 to 1 / 0.3, set
+            to the mean. Departs from paper: a rectangle larger than the picture is cut, where the paper draws again.
         brightness: A factor in [1 - b, 1 + b], pictures only.
         contrast: Distance from the picture's mean times a factor in [1 - c, 1 + c], pictures only.
     """
@@ -85,22 +68,15 @@ class Augment:
     aspect: float = 1.0
     cutout: float = 0.0
     erase: float = 0.0
-    erase_area: tuple[float, float] = (0.02, 0.33)
-    erase_aspect: float = 0.3
-    erase_fill: str = "zero"
     brightness: float = 0.0
     contrast: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("flip", "shift", "cutout", "erase", "brightness", "contrast"):
             check_range(f"augment.{name}", getattr(self, name), 0, 1)
-        for name in ("crop", "erase_area"):
-            low, high = getattr(self, name)
-            check_range(f"augment.{name}[0]", low, 0, 1, open_low=True)
-            check_range(f"augment.{name}[1]", high, low, 1)
+        check_range("augment.crop[0]", self.crop[0], 0, 1, open_low=True)
+        check_range("augment.crop[1]", self.crop[1], self.crop[0], 1)
         check_range("augment.aspect", self.aspect, 1)
-        check_range("augment.erase_aspect", self.erase_aspect, 0, 1, open_low=True)
-        check_choice("augment.erase_fill", self.erase_fill, ("zero", "noise"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,14 +85,19 @@ class InputSpec:
 
     Attributes:
         kind: ``image`` (bilinear when resized, brightness and contrast apply, uint8 is divided by 255) or ``map``
-            (nearest, so that missing depth never blends with measured depth; geometry and erasing only).
+            (nearest, so that missing depth never blends with measured; geometry and erasing only).
         mean: Subtracted, one number a channel or one for all.
         std: Divided by, likewise.
+        source: The stored input that it is made from; empty: the one of its own name.
+        view: Inputs of one view share their random draws. Two views of one picture are
+            ``{"first": InputSpec(source="rgb"), "second": InputSpec(source="rgb", view=1)}``.
     """
 
     kind: str = "image"
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
+    source: str = ""
+    view: int = 0
 
     def __post_init__(self) -> None:
         check_choice("kind", self.kind, ("image", "map"))
@@ -126,11 +107,9 @@ Inputs = dict[str, torch.Tensor]
 
 
 def prepare(inputs: Inputs, specs: Mapping[str, InputSpec], dtype: torch.dtype = torch.float32) -> Inputs:
-    """Inputs as a network takes them, without augmentation; those without a spec pass as they are."""
-    return {
-        name: _normalise(_to_float(x, specs[name], dtype), specs[name]) if name in specs else x
-        for name, x in inputs.items()
-    }
+    """Inputs as a network takes them, without augmentation; stored ones without a spec pass as they are."""
+    made = {name: _normalise(_to_float(x, specs[name], dtype), specs[name]) for name, x in _sources(inputs, specs)}
+    return inputs | made
 
 
 def prepare_augmented(
@@ -144,33 +123,25 @@ def prepare_augmented(
 ) -> Inputs:
     """Inputs as a network takes them, augmented: geometry, jitter, normalisation, erasing, in this order.
 
-    Args:
-        inputs: ``(B, C, H, W)`` each, of one size where they have a spec; those without a spec pass as they are.
-        specs: How each input is prepared.
-        augment: What to do.
-        seed: The run's seed.
-        epoch: The epoch.
-        index: ``(B,)`` long, the samples' numbers in their data set, on the inputs' device.
-        dtype: The network's.
-
-    Returns:
-        New tensors under the same names.
+    Inputs with a spec are ``(B, C, H, W)``, of one size; others pass as they are. ``index`` is ``(B,)`` long: the
+    samples' numbers in their data set, on the inputs' device.
     """
-    chosen = {name: x for name, x in inputs.items() if name in specs}
+    chosen = dict(_sources(inputs, specs))
     size = _common_size(chosen)
-    draw = Draw(seed, epoch, index)
-    boxes = _erased_boxes(augment, draw, size)
+    draws = {spec.view: Draw(seed, epoch, index, spec.view) for spec in specs.values()}
+    masks = {view: _erased(augment, draw, size) for view, draw in draws.items()}
     out = dict(inputs)
     for name, x in chosen.items():
         spec = specs[name]
+        draw = draws[spec.view]
         x = _to_float(_whole_pixels(x, augment, draw), spec, dtype)  # moved while it is small
         if augment.crop != (1.0, 1.0):
             x = _resized_crop(x, spec, augment, draw)
         if spec.kind == "image":
             x = _jitter(x, augment, draw)
         x = _normalise(x, spec)
-        for box in boxes:
-            x = _fill(x, box, augment, draw)
+        for mask in masks[spec.view]:
+            x = x.masked_fill(mask, 0.0)
         out[name] = x
     return out
 
@@ -182,21 +153,19 @@ class Draw:
     seed: int
     epoch: int
     index: torch.Tensor
+    view: int = 0
 
     def __call__(self, name: str, low: float = 0.0, high: float = 1.0) -> torch.Tensor:
         """``(B,)`` float32, uniform in [low, high)."""
+        name = f"{name}, view {self.view}" if self.view else name
         return low + (high - low) * uniform(self.seed, self.epoch, self.index, name)
 
-    def pixels(self, name: str, x: torch.Tensor) -> torch.Tensor:
-        """Standard normal noise of a batch's shape, each number a hash of sample and pixel (Box-Muller)."""
-        count = x[0].numel()
-        place = torch.arange(count, device=x.device)[None]  # (1, CHW)
-        key = mix(self.seed, self.epoch, zlib.crc32(name.encode()))
-        base = _hash(_hash(self.index ^ key))[:, None]  # (B, 1)
-        first = _to_unit(_hash(base ^ (2 * place)))
-        second = _to_unit(_hash(base ^ (2 * place + 1)))
-        normal = torch.sqrt(-2 * torch.log1p(-first)) * torch.cos(2 * math.pi * second)
-        return normal.view_as(x).to(x.dtype)
+
+def _sources(inputs: Inputs, specs: Mapping[str, InputSpec]) -> Iterator[tuple[str, torch.Tensor]]:
+    for name, spec in specs.items():
+        source = spec.source or name
+        check_choice(f"input of {name!r}", source, inputs)
+        yield name, inputs[source]
 
 
 def _common_size(inputs: Inputs) -> tuple[int, int]:
@@ -218,12 +187,11 @@ def _to_float(x: torch.Tensor, spec: InputSpec, dtype: torch.dtype) -> torch.Ten
 def _normalise(x: torch.Tensor, spec: InputSpec) -> torch.Tensor:
     if spec.mean == (0.0,) and spec.std == (1.0,):
         return x
-    return (x - _channels(spec.mean, x)).div_(_channels(spec.std, x))
-
-
-def _channels(values: tuple[float, ...], x: torch.Tensor) -> torch.Tensor:
-    """Numbers as ``(1, C, 1, 1)`` beside ``x``, without waiting for its device."""
-    return torch.tensor(values, dtype=x.dtype).to(x.device, non_blocking=True).view(1, -1, 1, 1)
+    mean, std = (
+        torch.tensor(values, dtype=x.dtype).to(x.device, non_blocking=True).view(1, -1, 1, 1)  # nothing waits
+        for values in (spec.mean, spec.std)
+    )
+    return (x - mean).div_(std)
 
 
 def _whole_pixels(x: torch.Tensor, augment: Augment, draw: Draw) -> torch.Tensor:
@@ -231,20 +199,16 @@ def _whole_pixels(x: torch.Tensor, augment: Augment, draw: Draw) -> torch.Tensor
     if not (augment.flip or augment.shift):
         return x
     samples, channels, height, width = x.shape
-    rows = _shifted(height, _whole_shift(draw, "shift y", augment.shift * height))  # (B, H)
-    columns = _shifted(width, _whole_shift(draw, "shift x", augment.shift * width))  # (B, W)
+    rows = _shifted(height, draw, "shift y", int(augment.shift * height))  # (B, H)
+    columns = _shifted(width, draw, "shift x", int(augment.shift * width))  # (B, W)
     flipped = draw("flip") < augment.flip
     columns = torch.where(flipped[:, None], width - 1 - columns, columns)
     place = (rows[:, :, None] * width + columns[:, None, :]).view(samples, 1, -1)  # (B, 1, HW)
     return x.flatten(2).gather(2, place.expand(-1, channels, -1)).view(x.shape)
 
 
-def _whole_shift(draw: Draw, name: str, largest: float) -> torch.Tensor:
-    reach = int(largest)
-    return torch.floor(draw(name, -reach, reach + 1)).long()  # (B,) in -reach ... reach
-
-
-def _shifted(size: int, shift: torch.Tensor) -> torch.Tensor:
+def _shifted(size: int, draw: Draw, name: str, reach: int) -> torch.Tensor:
+    shift = torch.floor(draw(name, -reach, reach + 1)).long()  # (B,) in -reach ... reach
     return (torch.arange(size, device=shift.device)[None] + shift[:, None]).clamp(0, size - 1)
 
 
@@ -266,31 +230,18 @@ def _resized_crop(x: torch.Tensor, spec: InputSpec, augment: Augment, draw: Draw
 def _jitter(x: torch.Tensor, augment: Augment, draw: Draw) -> torch.Tensor:
     if not (augment.brightness or augment.contrast):
         return x
-    bright = _factor(draw("brightness", -augment.brightness, augment.brightness), x)
+    bright, contrast = (
+        (1 + draw(name, -reach, reach)).to(x.dtype)[:, None, None, None]  # (B, 1, 1, 1)
+        for name, reach in (("brightness", augment.brightness), ("contrast", augment.contrast))
+    )
     x = (x * bright).clamp_(0, 1)
-    middle = x.mean(dim=(1, 2, 3), keepdim=True)
-    return torch.lerp(middle, x, _factor(draw("contrast", -augment.contrast, augment.contrast), x)).clamp_(0, 1)
+    return torch.lerp(x.mean(dim=(1, 2, 3), keepdim=True), x, contrast).clamp_(0, 1)
 
 
-def _factor(change: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    return (1 + change).to(x.dtype)[:, None, None, None]
-
-
-@dataclass(frozen=True)
-class _Box:
-    """Rectangles to fill: bool ``(B, 1, H, W)``, and whether with noise."""
-
-    mask: torch.Tensor
-    noise: bool
-
-
-def _erased_boxes(augment: Augment, draw: Draw, size: tuple[int, int]) -> list[_Box]:
-    boxes = []
-    if augment.cutout:
-        boxes.append(_Box(_cutout(augment, draw, size), noise=False))
-    if augment.erase:
-        boxes.append(_Box(_erasing(augment, draw, size), noise=augment.erase_fill == "noise"))
-    return boxes
+def _erased(augment: Augment, draw: Draw, size: tuple[int, int]) -> list[torch.Tensor]:
+    """Rectangles to set to the mean: bool ``(B, 1, H, W)`` each."""
+    masks = [_cutout(augment, draw, size)] if augment.cutout else []
+    return [*masks, _erasing(augment, draw, size)] if augment.erase else masks
 
 
 def _cutout(augment: Augment, draw: Draw, size: tuple[int, int]) -> torch.Tensor:
@@ -302,8 +253,8 @@ def _cutout(augment: Augment, draw: Draw, size: tuple[int, int]) -> torch.Tensor
 
 def _erasing(augment: Augment, draw: Draw, size: tuple[int, int]) -> torch.Tensor:
     height, width = size
-    area = draw("erase area", *augment.erase_area) * (height * width)
-    reach = -math.log(augment.erase_aspect)
+    area = draw("erase area", *ERASE_AREA) * (height * width)
+    reach = -math.log(ERASE_ASPECT)
     ratio = torch.exp(draw("erase aspect", -reach, reach))
     tall = torch.round(torch.sqrt(area * ratio)).clamp(1, height)
     wide = torch.round(torch.sqrt(area / ratio)).clamp(1, width)
@@ -320,9 +271,3 @@ def _rectangles(
     inside_y = (rows >= top[:, None]) & (rows < (top + tall)[:, None])  # (B, H)
     inside_x = (columns >= left[:, None]) & (columns < (left + wide)[:, None])
     return (inside_y[:, :, None] & inside_x[:, None, :])[:, None]  # (B, 1, H, W)
-
-
-def _fill(x: torch.Tensor, box: _Box, augment: Augment, draw: Draw) -> torch.Tensor:
-    if not box.noise:
-        return x.masked_fill(box.mask, 0.0)
-    return torch.where(box.mask, draw.pixels("erase noise", x), x)

@@ -1,13 +1,12 @@
 """One process or many: the same code in both.
 
-Started by ``torchrun``, each process computes its share of every batch and DistributedDataParallel averages the
-gradients. Two processes then equal one process with the same (global) batch, up to rounding, where a sample's loss
-does not depend on its neighbours. It does in two cases:
+Started by ``torchrun``, each process computes its share of every batch. Two processes equal one with the same (global)
+batch, up to rounding, where a sample's loss does not depend on its neighbours. It does in two cases:
 
-- **Batch norm in training** takes its statistics from a process's share. ``sync_batch_norm`` (on GPUs) takes them
-  from the whole batch. Running statistics are those of process 0, sent to the others before each evaluation.
-- **Mining in the batch** (a triplet's negative, the hardest positive) sees a process's share only: fewer candidates.
-  Random draws of a step (dropout, a random negative) come from a generator of its own in each process.
+- **Batch norm in training** takes its statistics from a process's share; on GPUs, from the whole batch. Running
+  statistics are those of process 0, sent to the others before each evaluation.
+- **Mining in the batch** (a triplet's negative) sees a process's share only, and a step's random draws (dropout) come
+  from a generator of its own in each process.
 """
 
 from __future__ import annotations
@@ -17,85 +16,83 @@ import inspect
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
 from ask_lib.checks import check_range
+from ask_lib.command import describe
+from ask_lib.errors import AskError, CheckpointError, ConfigError
 from ask_lib.reproduce import pick_device
-from ask_lib.train.errors import CheckpointError
+
+T = TypeVar("T")
+VARIABLES = {"RANK": 0, "WORLD_SIZE": 1, "MASTER_ADDR": None, "MASTER_PORT": 1}  # torchrun's; numbers: the smallest
 
 
 @dataclass(frozen=True)
 class Process:
-    """This process among those that train together.
-
-    Attributes:
-        device: Where it computes.
-        rank: Its number.
-        world: How many there are.
-    """
+    """This process among those that train together: where it computes, its number, how many there are."""
 
     device: torch.device
     rank: int = 0
     world: int = 1
 
     @property
-    def writes(self) -> bool:
+    def is_main(self) -> bool:
         """Whether it is the one that writes files and shows progress."""
         return self.rank == 0
 
 
 @contextlib.contextmanager
-def join(device: str = "auto") -> Iterator[Process]:
-    """Join the processes that ``torchrun`` started; alone, be the only one.
-
-    Args:
-        device: ``auto``, ``cpu`` or ``cuda``; the backend is NCCL on CUDA, else gloo.
-
-    Yields:
-        This process.
-
-    Raises:
-        RangeError: If there are more processes than GPUs on this machine.
-    """
+def init(device: str = "auto") -> Iterator[Process]:
+    """Join the processes that ``torchrun`` started; alone, be the only one. The backend is NCCL on CUDA, else gloo."""
     chosen = pick_device(device)
-    if "WORLD_SIZE" not in os.environ or "RANK" not in os.environ:
+    if "WORLD_SIZE" not in os.environ and "RANK" not in os.environ:
         yield Process(chosen)
         return
+    _check_variables()
     if chosen.type == "cuda":
-        local = int(os.environ.get("LOCAL_RANK", "0"))
+        local = _number("LOCAL_RANK", os.environ.get("LOCAL_RANK", "0"), 0)
         check_range("LOCAL_RANK (a GPU for each process)", local, 0, torch.cuda.device_count() - 1)
         chosen = torch.device("cuda", local)
         torch.cuda.set_device(chosen)
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    except (RuntimeError, ValueError, OSError) as error:
+        raise ConfigError(f"torchrun: the processes did not find each other ({str(error).splitlines()[0]}).") from error
     try:
         yield Process(chosen, dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()
 
 
-def add_up(tensor: torch.Tensor, process: Process) -> torch.Tensor:
-    """The sum over processes, in every process."""
-    return _reduce(tensor, process, dist.ReduceOp.SUM)
+def _check_variables() -> None:
+    hint = "Start with torchrun, or unset RANK and WORLD_SIZE to train in one process."
+    if missing := [name for name in VARIABLES if not os.environ.get(name)]:
+        raise ConfigError(f"environment: expected {', '.join(VARIABLES)} together, {missing[0]} is missing. {hint}")
+    numbers = {name: _number(name, os.environ[name], low) for name, low in VARIABLES.items() if low is not None}
+    check_range("RANK", numbers["RANK"], 0, numbers["WORLD_SIZE"] - 1)
+    check_range("MASTER_PORT", numbers["MASTER_PORT"], 1, 65535)
 
 
-def smallest(tensor: torch.Tensor, process: Process) -> torch.Tensor:
-    """The minimum over processes, in every process."""
-    return _reduce(tensor, process, dist.ReduceOp.MIN)
+def _number(name: str, text: str, low: int) -> int:
+    if not text.isdecimal() or int(text) < low:
+        raise ConfigError(f"{name}: expected a whole number from {low}, got {text!r}. Start with torchrun.")
+    return int(text)
 
 
-def _reduce(tensor: torch.Tensor, process: Process, how: Any) -> torch.Tensor:
+def all_reduce(tensor: torch.Tensor, process: Process, how: str = "sum") -> torch.Tensor:
+    """The ``sum`` or the ``min`` over processes, in every process."""
     if process.world == 1:
         return tensor
     result = tensor.clone()
-    dist.all_reduce(result, how)
+    dist.all_reduce(result, {"sum": dist.ReduceOp.SUM, "min": dist.ReduceOp.MIN}[how])
     return result
 
 
-def collect(thing: Any, process: Process) -> list[Any]:
+def gather(thing: T, process: Process) -> list[T]:
     """Every process's ``thing``, in order of rank, in every process."""
     if process.world == 1:
         return [thing]
@@ -104,31 +101,28 @@ def collect(thing: Any, process: Process) -> list[Any]:
     return things
 
 
-def in_first(process: Process, do: Callable[[], object]) -> None:
-    """Do something in process 0 alone, while the others wait.
+def in_main(process: Process, do: Callable[[], T]) -> T:
+    """What process 0 alone does, while the others wait; every process gets its value.
 
-    Args:
-        process: This process.
-        do: What to do.
-
-    Raises:
-        CheckpointError: In every process, with the same words, if ``do`` raises it.
+    If ``do`` raises an error of the library's or the system's, the others raise CheckpointError with its words.
     """
-    problem = ""
-    if process.writes:
+    value, problem, raised = None, "", None
+    if process.is_main:
         try:
-            do()
-        except CheckpointError as error:
-            problem = str(error)
-    problem = collect(problem, process)[0]
+            value = do()
+        except (AskError, OSError) as error:
+            raised, problem = error, str(error) if isinstance(error, AskError) else describe(error)
+    value, problem = gather((value, problem), process)[0]
+    if raised is not None:
+        raise raised
     if problem:
         raise CheckpointError(problem)
+    return value  # type: ignore[return-value]
 
 
-def wait(process: Process) -> None:
-    """Until all processes are here."""
-    if process.world > 1:
-        dist.barrier()
+def shard(index: torch.Tensor, process: Process) -> torch.Tensor:
+    """The part of a batch that this process computes; the parts differ by one sample at most."""
+    return index.tensor_split(process.world)[process.rank]
 
 
 def send_buffers(network: nn.Module, process: Process) -> None:
@@ -138,19 +132,12 @@ def send_buffers(network: nn.Module, process: Process) -> None:
             dist.broadcast(buffer, 0)
 
 
-def wrap(module: nn.Module, process: Process, unused: bool = False) -> nn.Module:
-    """``module`` under DistributedDataParallel where there are several processes; else itself.
-
-    Args:
-        module: The module.
-        process: This process.
-        unused: Whether a step may leave some parameters without a gradient (the search for them costs time).
-    """
+def wrap(module: nn.Module, process: Process) -> nn.Module:
+    """``module`` under DistributedDataParallel where there are several processes; else itself."""
     if process.world == 1:
         return module
-    # Buffers are sent before evaluation instead: sending them before each forward pass costs time. Newer versions of
-    # torch have another name for that setting.
+    # Buffers are sent before evaluation instead, which is faster; the setting's name depends on torch's version.
     parallel: Any = nn.parallel.DistributedDataParallel
     names = inspect.signature(parallel.__init__).parameters
     setting = "forward_sync_buffers" if "forward_sync_buffers" in names else "broadcast_buffers"
-    return parallel(module, find_unused_parameters=unused, **{setting: False})  # type: ignore[no-any-return]
+    return parallel(module, **{setting: False})  # type: ignore[no-any-return]

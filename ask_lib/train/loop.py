@@ -1,8 +1,8 @@
 """The training loop that every method shares. Read `fit` first, then `train_epoch`.
 
-A method brings a `Task`: a network, a step that gives named loss terms, and data. A `Recipe` says how to train it.
-What a run computes is decided by these two and the number of processes; progress, folders and checkpoints change
-nothing, and a run that is killed and resumed ends with the very same weights.
+A method brings a `Task`: a network, a step that gives named loss terms, and data. A `TrainConfig` says how to train it.
+These two and the number of processes decide what a run computes; one that is killed and resumed ends with the very
+same weights. `ask_lib.train.plain` is the same loop for one process, without folders, in thirty lines.
 """
 
 from __future__ import annotations
@@ -13,40 +13,28 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
 
 from ask_lib.checks import check_choice, check_range, check_shape
-from ask_lib.errors import DataNotFoundError
-from ask_lib.files import write_json
+from ask_lib.errors import CheckpointError, ConfigError, DataNotFoundError, NonFiniteError
+from ask_lib.models.features import evaluating
 from ask_lib.reproduce import pick_device, seed_everything
 from ask_lib.train import checkpoint
 from ask_lib.train.augment import Augment, InputSpec, mix, prepare, prepare_augmented
-from ask_lib.train.compiling import explained
-from ask_lib.train.data import Batch, Data, epoch_order, share
-from ask_lib.train.distributed import Process, add_up, collect, in_first, send_buffers, smallest, wait, wrap
-from ask_lib.train.errors import CheckpointError, NonFiniteError
-from ask_lib.train.lock import hold_folder
-from ask_lib.train.metrics import accuracy, confusion_matrix, mean_class_accuracy
-from ask_lib.train.progress import Progress
-from ask_lib.train.recipe import Recipe
+from ask_lib.train.config import TrainConfig
+from ask_lib.train.data import Batch, Data, balanced_order, epoch_order
+from ask_lib.train.distributed import Process, all_reduce, gather, in_main, send_buffers, shard, wrap
+from ask_lib.train.meter import Meter
+from ask_lib.train.metrics import accuracy, check_classes, confusion_matrix, mean_class_accuracy
 
-NEVER = 2**62
-
-
-class Step(Protocol):
-    """What a method computes in a step: scalars by name; their weighted sum is minimised.
-
-    A term is a mean over the batch. The generator belongs to the step (keyed by seed, step and process), on the
-    batch's device.
-    """
-
-    def __call__(self, network: Any, batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Loss terms, always the same names."""
-        ...
+LOOK_EVERY = 10  # steps between looks at the device's numbers: the bar, and the check for NaN
+Step = Callable[[Any, Batch, torch.Generator], dict[str, torch.Tensor]]
+"""``(network, batch, generator) -> terms``: means over the batch, by name, always the same names; their weighted sum is
+minimised. The generator, on the batch's device, is keyed by seed, step and process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +51,7 @@ class Task:
         test: Read once, at the very end, by `ask_lib.train.run.run`.
         specs: How each input is prepared; inputs without a spec reach the step as they are.
         weights: Of the loss terms, 1 where not named; a term of weight 0 is watched, not minimised.
-        measure: More numbers of the trained network, for the result: ``(network, device) -> {name: value}``.
         data_version: For the record.
-        unused_parameters: Whether a step may leave parameters without a gradient (several processes need to know).
     """
 
     network: nn.Module
@@ -77,200 +63,169 @@ class Task:
     test: Data | None = None
     specs: Mapping[str, InputSpec] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
-    measure: Callable[[Any, torch.device], dict[str, float]] | None = None
     data_version: str = ""
-    unused_parameters: bool = False
-
-
-@dataclass(frozen=True)
-class Scores:
-    """What an evaluation counted.
-
-    Attributes:
-        confusion: ``(C, C)`` long on the CPU; row = class, column = prediction.
-        loss: Mean cross-entropy.
-    """
-
-    confusion: torch.Tensor
-    loss: float
-
-    def to_dict(self) -> dict[str, float]:
-        """``accuracy``, ``mean_class_accuracy``, ``loss``."""
-        return {
-            "accuracy": float(accuracy(self.confusion)),
-            "mean_class_accuracy": float(mean_class_accuracy(self.confusion)),
-            "loss": self.loss,
-        }
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run ends with.
+    """What a run ends with."""
 
-    Attributes:
-        network: The task's network with the final weights (the recipe's ``final``), in evaluation mode.
-        history: One entry an epoch: ``epoch``, ``lr``, ``terms``, ``validation``, ``images_per_second``.
-        best_epoch: From 0; -1 without validation data.
-    """
-
-    network: nn.Module
-    history: list[dict[str, Any]]
-    best_epoch: int
+    network: nn.Module  # the task's, with the weights that the config calls final, in evaluation mode
+    history: list[dict[str, Any]]  # an epoch each: epoch, lr, terms, validation, images_per_second
+    best_epoch: int  # from 0; -1 without validation data
 
 
 def fit(
     task: Task,
-    recipe: Recipe,
+    config: TrainConfig,
     *,
     out: Path | None = None,
     resume: bool = False,
     process: Process | None = None,
     progress: bool = True,
-    tensorboard: bool = False,
-    save_every: int = 0,
-    sync_every: int = 10,
 ) -> Outcome:
-    """Train.
-
-    Seeds Python's, numpy's and torch's global generators.
+    """Train. Seeds Python's, numpy's and torch's global generators.
 
     Args:
         task: What is trained; its network is changed in place.
-        recipe: How.
+        config: How.
         out: The run's folder, visible to all processes; none keeps everything in memory.
-        resume: Go on with the run in ``out``, or start it where there is none yet.
-        process: This process, from `join`; by default the only one, on the GPU where there is one.
+        resume: Go on after the last whole epoch of the run in ``out``, or start it where there is none yet.
+        process: This process, from `init`; by default the only one, on the GPU where there is one.
         progress: Whether to show a bar with loss terms and images/s.
-        tensorboard: Whether to log to ``out`` for TensorBoard, which must then be installed.
-        save_every: Also write a checkpoint every so many steps, not only after each epoch.
-        sync_every: Steps between looks at the device's numbers: the bar, and the check for NaN.
 
     Raises:
-        CheckpointError: If ``out`` holds another run, or another process trains there.
+        CheckpointError: If ``out`` holds another run or a damaged one, or another process trains there.
         NonFiniteError: If a loss term or the weights become NaN or infinite; checkpoints never hold such weights.
-        RangeError: If there are fewer samples than processes.
-        RecipeError: If the recipe asks for ``compile`` and torch cannot compile here.
     """
+    from tqdm.auto import tqdm
+
     process = process or Process(pick_device())
-    with hold_folder(out, process), explained(recipe.compile):
+    with checkpoint.hold_folder(out, process), explained(config.compile):
         if out is not None:
-            _open(out, recipe, resume, process)
-        run = Run(task, recipe, process)
-        if out is not None and (out / "last.pt").exists():
-            run.restore(checkpoint.load(out / "last.pt"))
-        run.save_every, run.sync_every, run.out = save_every, sync_every, out
-        total = recipe.epochs * run.steps_per_epoch
-        with Progress(total, run.total_steps, progress and process.writes) as run.progress:
-            if tensorboard and process.writes:
-                run.progress.open_tensorboard(out, run.total_steps)
-            while run.epoch < recipe.epochs:
-                rate = train_epoch(run)
-                finish_epoch(run, rate)
+            in_main(process, lambda: checkpoint.open_folder(out, config, resume))
+            if not out.is_dir():
+                raise DataNotFoundError(f"{out}: expected a folder that all processes see, found none here.")
+        run = Run(task, config, process, out)
+        run.restore()
+        total, hidden = config.epochs * run.steps_per_epoch, not (progress and process.is_main)
+        with tqdm(total=total, initial=run.total_steps, unit="step", dynamic_ncols=True, disable=hidden) as run.bar:
+            while run.epoch < config.epochs:
+                finish_epoch(run, rate=train_epoch(run))
         run.load_final()
     return Outcome(task.network.eval(), run.history, run.best_epoch)
 
 
 def train_epoch(run: Run) -> float:
-    """The rest of the current epoch; returns images per second, over all processes."""
-    order = epoch_order(len(run.task.train.labels), run.recipe.batch, run.recipe.seed, run.epoch, run.recipe.drop_last)
-    order = order[: run.steps_per_epoch]
-    mine = [share(index, run.process.rank, run.process.world) for index in order]
-    first, begun, seen = run.step, time.perf_counter(), 0
-    for index, batch in zip(order[first:], run.task.train.batches(mine[first:], run.device), strict=True):
+    """One epoch; returns images per second, over all processes."""
+    order = batch_order(run.task, run.config, run.epoch)[: run.steps_per_epoch]
+    mine = [shard(index, run.process) for index in order]
+    begun, seen = time.perf_counter(), 0
+    for index, batch in zip(order, run.task.train.batches(mine, run.device), strict=True):
         train_step(run, batch, whole=len(index))
         seen += len(index)
         run.step += 1
-        if run.step % run.sync_every == 0 or run.step == run.steps_per_epoch:
+        if run.step % LOOK_EVERY == 0 or run.step == run.steps_per_epoch:
             run.meter.check(run.process, run.epoch)
-            run.progress.show(run.total_steps, run.epoch, run.meter.means(), seen / (time.perf_counter() - begun))
-        if run.save_every and run.total_steps % run.save_every == 0 and run.step < run.steps_per_epoch:
-            run.save()
-    return seen / (time.perf_counter() - begun) if seen else 0.0
+            show(run, seen / (time.perf_counter() - begun))
+    return seen / (time.perf_counter() - begun)
+
+
+def show(run: Run, rate: float) -> None:
+    """Bring the bar up to date."""
+    scores = run.history[-1].get("validation") if run.history else None
+    terms = " ".join(f"{name} {value:.4g}" for name, value in run.meter.means(run.process).items())
+    last = f" validation {100 * scores['mean_class_accuracy']:.1f} %" if scores else ""
+    run.bar.set_description(f"epoch {run.epoch + 1}", refresh=False)
+    run.bar.set_postfix_str(f"{terms} {rate:.0f} images/s{last}", refresh=False)
+    run.bar.update(run.total_steps - run.bar.n)
 
 
 def train_step(run: Run, batch: Batch, whole: int) -> None:
-    """One step. Nothing here waits for the device.
-
-    Args:
-        run: The run.
-        batch: This process's share.
-        whole: Samples in the whole batch, over all processes.
-    """
-    recipe = run.recipe
+    """One step on this process's share of a batch of ``whole`` samples. Nothing here waits for the device."""
+    config = run.config
+    rate = config.lr * config.schedule(run.total_steps, run.steps_per_epoch, config.epochs)
     for group in run.optimizer.param_groups:
-        group["lr"] = recipe.lr * recipe.schedule(run.total_steps, run.steps_per_epoch, recipe.epochs)
-    run.generator.manual_seed(mix(recipe.seed, run.total_steps, run.process.rank))
+        group["lr"] = rate * group["factor"]
+    run.generator.manual_seed(mix(config.seed, run.total_steps, run.process.rank))
     inputs = run.prepare(batch)
-    with run.autocast():
+    with _autocast(config.precision, run.device):
         terms = run.stepper(Batch(inputs, batch.labels, batch.index), run.generator)
     loss = run.meter.add(terms, len(batch.labels), run.step)
     run.optimizer.zero_grad(set_to_none=True)
     # Processes average their gradients; with shares of unequal size this makes it the whole batch's mean.
     torch.autograd.backward(loss * (len(batch.labels) * run.process.world / whole))
-    if recipe.clip_norm:
-        nn.utils.clip_grad_norm_(run.network.parameters(), recipe.clip_norm)
     run.optimizer.step()
 
 
 def finish_epoch(run: Run, rate: float) -> None:
     """Evaluate, note, keep the best, write. A kill between two writes costs time, never a different result."""
-    recipe = run.recipe
-    entry: dict[str, Any] = {"epoch": run.epoch, "lr": float(run.optimizer.param_groups[0]["lr"])}
-    entry["terms"] = run.meter.total(run.process)
+    group = run.optimizer.param_groups[0]
+    entry: dict[str, Any] = {"epoch": run.epoch, "lr": float(group["lr"]) / group["factor"]}
+    entry["terms"] = run.meter.means(run.process)
     if run.task.validation is not None and len(run.task.validation.labels):
-        scores = evaluate(run.task, recipe, run.task.validation, run.process).to_dict()
+        scores = evaluate(run.task, run.config, run.task.validation, run.process)
         entry["validation"] = scores
-        value = -scores["loss"] if recipe.select == "loss" else scores[recipe.select]
-        if value > run.best_value:
-            run.best_value, run.best_epoch = value, run.epoch
+        if scores["mean_class_accuracy"] > run.best_value:
+            run.best_value, run.best_epoch = scores["mean_class_accuracy"], run.epoch
             run.keep_best(scores)
     entry["images_per_second"] = rate
     run.history.append(entry)
-    run.progress.note(entry, run.total_steps)
     run.epoch, run.step, run.meter = run.epoch + 1, 0, Meter(run.task.weights)
     run.save()
 
 
-def evaluate(task: Task, recipe: Recipe, data: Data, process: Process | None = None, batch: int = 256) -> Scores:
+def evaluate(
+    task: Task, config: TrainConfig, data: Data, process: Process | None = None, batch: int = 256
+) -> dict[str, float]:
     """Count what the task's network gets right; modes and weights stay as they are.
 
-    Args:
-        task: Gives network, prediction and preparation.
-        recipe: Gives precision and memory format.
-        data: What to evaluate on; processes share it.
-        process: This process; by default the only one.
-        batch: Samples at a time.
+    Returns:
+        ``accuracy``, ``mean_class_accuracy`` and ``loss``, the mean cross-entropy, over all processes.
 
     Raises:
-        RecipeError: If the network is to be compiled and torch cannot.
+        RangeError: If a label is no class.
+        ShapeError: If the network has not one output a class.
     """
     process = process or Process(pick_device())
+    check_classes("labels", data.labels, task.num_classes)  # they lie on the CPU: no step waits for the device
     send_buffers(task.network, process)
     parameter = next(task.network.parameters())
-    confusion = torch.zeros(task.num_classes, task.num_classes, dtype=torch.long, device=process.device)
+    labels, predicted = [torch.zeros(0, dtype=torch.long, device=process.device) for _ in range(2)]
     loss = torch.zeros((), dtype=torch.float64, device=process.device)
     rows = torch.split(torch.arange(len(data.labels))[process.rank :: process.world], batch)
-    with evaluating(task.network), torch.inference_mode(), explained(recipe.compile):
+    with evaluating(task.network), torch.inference_mode(), explained(config.compile):
         for piece in data.batches([row for row in rows if len(row)], process.device):
-            inputs = _place(prepare(piece.inputs, task.specs, parameter.dtype), recipe.channels_last)
-            with _autocast(recipe.precision, process.device):
+            inputs = _channels_last(prepare(piece.inputs, task.specs, parameter.dtype))
+            with _autocast(config.precision, process.device):
                 logits = task.predict(task.network, inputs)
-            confusion += confusion_matrix(logits.argmax(dim=1), piece.labels, task.num_classes)
+            check_shape("logits", logits, (len(piece.labels), task.num_classes), "One output a class: see num_classes.")
+            labels, predicted = torch.cat([labels, piece.labels]), torch.cat([predicted, logits.argmax(dim=1)])
             loss += functional.cross_entropy(logits.double(), piece.labels, reduction="sum")
-    confusion, loss = add_up(confusion, process).cpu(), add_up(loss, process)
-    return Scores(confusion, float(loss) / max(1, len(data.labels)))
+    confusion = all_reduce(confusion_matrix(predicted, labels, task.num_classes), process).cpu()
+    return {
+        "accuracy": float(accuracy(confusion)),
+        "mean_class_accuracy": float(mean_class_accuracy(confusion)),
+        "loss": float(all_reduce(loss, process)) / max(1, len(data.labels)),
+    }
 
 
 @contextlib.contextmanager
-def evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; every module's own mode is restored, also when the body raises."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
+def explained(compiled: bool) -> Iterator[None]:
+    """Inside, where anything is compiled, a failure of the compiler is one line in place of its two hundred."""
+    if not compiled:
+        yield
+        return
+    from torch._dynamo.exc import TorchDynamoException
+
     try:
         yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+    except TorchDynamoException as error:  # its first paragraph has the reason
+        reason = " ".join(str(error).split("\n\n")[0].split())
+        raise ConfigError(
+            f"compile: torch could not compile the network ({reason}). It needs a C++ compiler, on a GPU Triton as "
+            "well. Install what is missing, or set compile=false."
+        ) from None
 
 
 class Stepper(nn.Module):
@@ -285,257 +240,175 @@ class Stepper(nn.Module):
         return self.step(self.network, batch, generator)
 
 
-class Meter:
-    """Loss terms of an epoch, added up on the device, and the first step at which one was not finite.
-
-    Args:
-        weights: Of the terms, 1 where not named.
-    """
-
-    def __init__(self, weights: Mapping[str, float]) -> None:
-        self.weights = weights
-        self.names: list[str] = []
-        self.sums = self.first_bad = torch.zeros(0)
-        self.count = 0
-
-    def add(self, terms: Mapping[str, torch.Tensor], samples: int, step: int) -> torch.Tensor:
-        """Take in one step's terms; returns their weighted sum.
-
-        Raises:
-            ShapeError: If a term is no scalar.
-            ChoiceError: If a weight names no term, or the names change between steps.
-        """
-        if not self.names:
-            self._start(terms)
-        for name in terms:
-            check_choice("loss term", name, self.names)
-        for name in self.names:
-            check_choice("loss term of the first step", name, terms)
-        values = torch.stack([terms[name].detach().double() for name in self.names])  # (T,)
-        self.sums += values * samples
-        self.count += samples
-        self.first_bad = torch.minimum(self.first_bad, torch.where(values.isfinite(), NEVER, step))
-        weighted = [self.weights.get(name, 1.0) * terms[name] for name in self.names if self.weights.get(name, 1.0)]
-        return torch.stack(weighted).sum()
-
-    def _start(self, terms: Mapping[str, torch.Tensor]) -> None:
-        for name, value in terms.items():
-            check_shape(f"loss term {name!r}", value, (), "A step's terms are means over the batch.")
-        for name in self.weights:
-            check_choice("loss weight", name, terms)
-        self.names = list(terms)
-        device = next(iter(terms.values())).device
-        self.sums = torch.zeros(len(terms), dtype=torch.float64, device=device)
-        self.first_bad = torch.full((len(terms),), NEVER, dtype=torch.long, device=device)
-
-    def check(self, process: Process, epoch: int) -> None:
-        """Wait for the device and stop where a term was not finite, in every process.
-
-        Raises:
-            NonFiniteError: Naming the terms, the epoch and the step.
-        """
-        if not self.names:  # at an epoch's end, in every process; there is nothing on the device yet
-            return
-        steps: list[int] = smallest(self.first_bad, process).tolist()
-        first = min(steps, default=NEVER)
-        if first < NEVER:
-            names = ", ".join(repr(name) for name, step in zip(self.names, steps, strict=True) if step == first)
-            raise NonFiniteError(
-                f"loss term {names}: not finite (NaN or infinite) in epoch {epoch}, step {first} (both from 0). "
-                "Lower lr, set clip_norm, or look for a logarithm or a division of zero in that term."
-            )
-
-    def means(self) -> dict[str, float]:
-        """This process's means so far."""
-        return _by_name(self.names, self.sums, self.count)
-
-    def total(self, process: Process) -> dict[str, float]:
-        """The means over all processes."""
-        device = self.sums.device
-        count = add_up(torch.tensor(self.count, device=device), process)
-        return _by_name(self.names, add_up(self.sums, process), int(count))
-
-    def state(self) -> dict[str, Any]:
-        """Plain containers and tensors."""
-        return {"names": self.names, "sums": self.sums.cpu(), "bad": self.first_bad.cpu(), "count": self.count}
-
-    def restore(self, state: Mapping[str, Any], device: torch.device) -> None:
-        """Go on from `state`."""
-        self.names, self.count = list(state["names"]), int(state["count"])
-        self.sums, self.first_bad = state["sums"].to(device), state["bad"].to(device)
-
-
-def _by_name(names: list[str], sums: torch.Tensor, count: int) -> dict[str, float]:
-    return {name: value / max(1, count) for name, value in zip(names, sums.tolist(), strict=True)}
-
-
 class Run:
-    """All that changes while a run runs; `state` and `restore` are what a checkpoint holds.
+    """All that changes while a run runs; `state` and `restore` are what a checkpoint holds."""
 
-    Args:
-        task: What is trained.
-        recipe: How.
-        process: This process.
-    """
-
-    def __init__(self, task: Task, recipe: Recipe, process: Process) -> None:
-        self.task, self.recipe, self.process, self.device = task, recipe, process, process.device
-        self.steps_per_epoch = _steps_per_epoch(task, recipe, process)
-        seed_everything(mix(recipe.seed, process.rank), deterministic=recipe.deterministic)
-        self.network = _place_network(task.network, recipe, process)
-        self.stepper = wrap(Stepper(self.network, task.step), process, task.unused_parameters)
-        self.optimizer = make_optimizer(self.network, recipe)
+    def __init__(self, task: Task, config: TrainConfig, process: Process, out: Path | None = None) -> None:
+        self.task, self.config, self.process, self.device, self.out = task, config, process, process.device, out
+        check_classes("labels", task.train.labels, task.num_classes)
+        check_range("training samples", len(task.train.labels), process.world)
+        check_range("config.batch", config.batch, process.world)  # no process without a sample
+        self.steps_per_epoch = sum(len(index) >= process.world for index in batch_order(task, config, 0))
+        seed_everything(mix(config.seed, process.rank))
+        self.network = _place_network(task.network, config, process)
+        self.optimizer = make_optimizer(self.network, config)
+        self.stepper = wrap(Stepper(self.network, task.step), process)  # after the groups: they freeze parameters
         self.generator = torch.Generator(self.device)
         self.epoch, self.step = 0, 0
         self.meter = Meter(task.weights)
         self.history: list[dict[str, Any]] = []
         self.best_epoch, self.best_value = -1, -float("inf")
         self.best_network: dict[str, torch.Tensor] = {}
-        self.save_every, self.sync_every = 0, 10
-        self.out: Path | None = None
-        self.progress = Progress(0, 0, False)
+        self.bar: Any = None  # while `fit` runs
 
     @property
     def total_steps(self) -> int:
         """Steps done since the run's start."""
         return self.epoch * self.steps_per_epoch + self.step
 
-    def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """The recipe's precision on this device."""
-        return _autocast(self.recipe.precision, self.device)
-
     def prepare(self, batch: Batch) -> dict[str, torch.Tensor]:
         """The batch's inputs as the network takes them, augmented."""
-        recipe, specs, dtype = self.recipe, self.task.specs, next(self.network.parameters()).dtype
-        if recipe.augment == Augment():
-            inputs = prepare(batch.inputs, specs, dtype)
-        else:
-            key = (recipe.seed, self.epoch, batch.index)
-            inputs = prepare_augmented(batch.inputs, specs, recipe.augment, *key, dtype)
-        return _place(inputs, recipe.channels_last)
+        config, specs, dtype = self.config, self.task.specs, next(self.network.parameters()).dtype
+        if config.augment == Augment():
+            return _channels_last(prepare(batch.inputs, specs, dtype))
+        key = (config.seed, self.epoch, batch.index)
+        return _channels_last(prepare_augmented(batch.inputs, specs, config.augment, *key, dtype))
 
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on."""
-        own = {"random": checkpoint.random_state(self.device), "meter": self.meter.state()}
         return {
-            "digest": self.recipe.digest(),
+            "digest": self.config.digest(),
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "epoch": self.epoch,
-            "step": self.step,
             "best": {"epoch": self.best_epoch, "value": self.best_value},
             "history": copy.deepcopy(self.history),
-            "processes": collect(own, self.process),
+            "processes": gather(checkpoint.random_state(self.device), self.process),
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state`.
-
-        Raises:
-            CheckpointError: If it is another recipe's, or of another number of processes.
-        """
-        if state.get("digest") != self.recipe.digest():
-            raise CheckpointError("last.pt: expected a checkpoint of this recipe, got another's. Use another folder.")
+    def restore(self) -> None:
+        """Go on from the folder's ``last.pt``, where there is one; it must be whole, and this run's."""
+        path = None if self.out is None else self.out / "last.pt"
+        if path is None or not path.exists():
+            return
+        state = checkpoint.load(path, self.config.digest(), checkpoint.LAST)
         if len(state["processes"]) != self.process.world:
             raise CheckpointError(
-                f"last.pt: written by {len(state['processes'])} processes, now there are {self.process.world}: the run "
+                f"{path}: written by {len(state['processes'])} processes, now there are {self.process.world}: the run "
                 "would not go on to the same numbers. Start as many as before."
             )
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.epoch, self.step = state["epoch"], state["step"]
-        self.best_epoch, self.best_value = state["best"]["epoch"], state["best"]["value"]
-        self.history = list(state["history"])
-        own = state["processes"][self.process.rank]
-        self.meter.restore(own["meter"], self.device)
-        checkpoint.restore_random_state(own["random"], self.device)
+        with checkpoint.fitting(path):
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.epoch, self.history = state["epoch"], state["history"]
+            self.best_epoch, self.best_value = state["best"]["epoch"], state["best"]["value"]
+            checkpoint.restore_random_state(state["processes"][self.process.rank], self.device)
 
     def save(self) -> None:
-        """Write ``last.pt`` and ``history.json``.
-
-        Raises:
-            NonFiniteError: If a loss term or a weight is not finite; nothing is written then.
-        """
+        """Write ``last.pt``, unless a weight is not finite."""
         if self.out is None:
             return
-        self.meter.check(self.process, self.epoch)
         self.check_weights()
         state = self.state()  # every process has a part in it
-        if self.process.writes:
-            write_json(self.out / "history.json", self.history)
+        if self.process.is_main:
             checkpoint.save(self.out / "last.pt", state)
 
     def keep_best(self, scores: dict[str, float]) -> None:
         """Write ``best.pt``, or keep the weights in memory."""
         self.check_weights()
-        if not self.process.writes:
+        if not self.process.is_main:
             return
         state = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
         if self.out is None:
             self.best_network = state
-        else:
-            content = {"digest": self.recipe.digest(), "network": state, "epoch": self.epoch, "validation": scores}
-            checkpoint.save(self.out / "best.pt", content)
+            return
+        content = {"digest": self.config.digest(), "network": state, "epoch": self.epoch, "validation": scores}
+        checkpoint.save(self.out / "best.pt", content)
 
     def check_weights(self) -> None:
         """Raise where a weight is not finite: a gradient can be so while its loss is not."""
         norms = torch.stack([p.detach().norm() for p in self.network.parameters()])
-        finite = smallest(norms.isfinite().all().long(), self.process)
-        if not bool(finite):
+        if not all_reduce(norms.isfinite().all().long(), self.process, "min"):
             raise NonFiniteError(
-                f"weights: not finite (NaN or infinite) by epoch {self.epoch}, step {self.step} (both from 0), though "
-                "the loss terms were: a gradient was not. Lower lr, or look for a root or a norm of zero."
+                f"weights: not finite (NaN or infinite) after {self.total_steps} steps, though the loss terms were: a "
+                "gradient was not. Lower lr, or look for a root or a norm of zero."
             )
 
     def load_final(self) -> None:
-        """Put the final weights into the network."""
-        if self.recipe.final == "last" or self.best_epoch < 0:
+        """Put the final weights into the network; ``best.pt`` must be whole, and of this run's best epoch."""
+        if self.config.final == "last" or self.best_epoch < 0:
             return
-        if self.out is not None:
-            wait(self.process)  # until best.pt is written
-            self.network.load_state_dict(checkpoint.load(self.out / "best.pt")["network"])
-        else:
-            self.network.load_state_dict(collect(self.best_network, self.process)[0])
+        if self.out is None:
+            self.network.load_state_dict(gather(self.best_network, self.process)[0])
+            return
+        path = self.out / "best.pt"
+        state = checkpoint.load(path, self.config.digest())
+        if state["epoch"] != self.best_epoch:
+            raise CheckpointError(
+                f"{path}: holds epoch {state['epoch']}, the run's best is epoch {self.best_epoch} (both from 0). Put "
+                "back the right file, or move the folder away and start again."
+            )
+        with checkpoint.fitting(path):
+            self.network.load_state_dict(state["network"])
 
 
-def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser over the parameters that want a gradient."""
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(parameters, recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay)
-    kind = torch.optim.Adam if recipe.optimizer == "adam" else torch.optim.AdamW
-    return kind(parameters, recipe.lr, weight_decay=recipe.weight_decay)
+def batch_order(task: Task, config: TrainConfig, epoch: int) -> list[torch.Tensor]:
+    """An epoch's batches over all processes, decided by config and epoch alone."""
+    labels = task.train.labels
+    if config.per_class:
+        return balanced_order(labels, config.batch, config.per_class, config.seed, epoch)
+    return epoch_order(len(labels), config.batch, config.seed, epoch)
 
 
-def _open(out: Path, recipe: Recipe, resume: bool, process: Process) -> None:
-    in_first(process, lambda: checkpoint.open_folder(out, recipe, resume))
-    if not out.is_dir():
-        raise DataNotFoundError(f"{out}: expected a folder that all processes see, found none here.")
+def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """The config's optimiser over the parameters that want a gradient, a group for each factor of the rate.
+
+    Freezes what the config's groups freeze: parameters without gradient, modules in evaluation mode.
+    """
+    names = [name for name, _ in network.named_parameters()]
+    for prefix in config.groups:
+        known = {".".join(name.split(".")[:depth]) for name in names for depth in range(1, name.count(".") + 2)}
+        check_choice("group", prefix, sorted(known))
+    for name, module in network.named_modules():
+        if _factor(name, config.groups) == 0:
+            module.training = False
+    for name, parameter in network.named_parameters():
+        if _factor(name, config.groups) == 0:
+            parameter.requires_grad_(False)
+    by_factor: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            by_factor.setdefault(_factor(name, config.groups), []).append(parameter)
+    groups = [{"params": found, "factor": factor} for factor, found in by_factor.items()]
+    if not groups:
+        raise ConfigError("groups: every parameter is frozen, so there is nothing to train.")
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, config.lr, config.momentum, weight_decay=config.weight_decay)
+    kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, config.lr, weight_decay=config.weight_decay)
 
 
-def _steps_per_epoch(task: Task, recipe: Recipe, process: Process) -> int:
-    count = len(task.train.labels)
-    check_range("training samples", count, process.world)
-    check_range("recipe.batch", recipe.batch, process.world)
-    order = epoch_order(count, recipe.batch, recipe.seed, 0, recipe.drop_last)
-    return sum(len(index) >= process.world for index in order)  # no process goes without a sample
+def _factor(name: str, groups: Mapping[str, float]) -> float:
+    """The factor of a parameter's or a module's rate: that of the longest prefix."""
+    fitting = [prefix for prefix in groups if f"{name}.".startswith(f"{prefix}.")]
+    return groups[max(fitting, key=len)] if fitting else 1.0
 
 
-def _place_network(network: nn.Module, recipe: Recipe, process: Process) -> nn.Module:
-    if recipe.sync_batch_norm and process.world > 1 and process.device.type == "cuda":
+def _place_network(network: nn.Module, config: TrainConfig, process: Process) -> nn.Module:
+    if process.world > 1 and process.device.type == "cuda":
         network = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
-    network.to(process.device, torch.float64 if recipe.precision == "float64" else torch.float32)
-    if recipe.channels_last:
-        network.to(memory_format=torch.channels_last)
+    dtype = torch.float64 if config.precision == "float64" else torch.float32
+    network.to(process.device, dtype).to(memory_format=torch.channels_last)
     if not network.training:
         network.train()
-    if recipe.compile:
+    if config.compile:
         network.compile()  # in place: the names in its state stay
     return network
 
 
-def _place(inputs: dict[str, torch.Tensor], channels_last: bool) -> dict[str, torch.Tensor]:
-    layout = torch.channels_last if channels_last else torch.contiguous_format
+def _channels_last(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Pictures in the memory format of convolutions that is the faster one here, on CPU and GPU."""
+    layout = torch.channels_last
     return {name: x.contiguous(memory_format=layout) if x.ndim == 4 else x for name, x in inputs.items()}
 
 

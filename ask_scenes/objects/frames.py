@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from ask_lib.checks import check_choice
+from ask_scenes.drawing import usable_device
 from ask_scenes.objects.classes import CHOICES, CLASSES, FAMILY_OF
 from ask_scenes.objects.layout import VERSION, Layout, build
-from ask_scenes.objects.options import SPLITS, Array, ObjectFrame, ObjectOptions, box_of
+from ask_scenes.objects.options import QUALITIES, SPLITS, Array, ObjectFrame, ObjectOptions, box_of
 from ask_scenes.rooms.draws import Draws
-from ask_scenes.rooms.pack import SIDES
-from ask_scenes.rooms.render import Quality, draw
+from ask_scenes.rooms.layout import SIDES
 from ask_scenes.rooms.sensor import sense_colour
 
-QUALITIES = {
-    "dataset": Quality(samples=2, bounces=3, shadow_map=72),
-    "figure": Quality(samples=3, bounces=24, shadow_map=320),
-}
+if TYPE_CHECKING:
+    import torch
+
 Key = tuple[int, int, str, int]
 
 
@@ -49,7 +48,7 @@ def render_object(
         The frame.
 
     Raises:
-        ChoiceError: If the split does not exist, or the label is not among the classes asked for.
+        ChoiceError: If the split or the device does not exist, or the label is not among the classes asked for.
     """
     return render_batch([index], seed=seed, split=split, labels=[label], options=options, device=device)[0]
 
@@ -64,6 +63,8 @@ def render_batch(
     device: torch.device | str = "cpu",
 ) -> list[ObjectFrame]:
     """Draw several frames at once, which pays on a GPU; each is as ``render_object`` draws it."""
+    from ask_scenes.rooms.render import draw
+
     check_choice("split", split, SPLITS)
     options = options or ObjectOptions()
     asked = list(labels) if labels is not None else [None] * len(indices)
@@ -73,7 +74,7 @@ def render_batch(
     ]
     height, width = options.size
     scenes = [layout.scene for layout in layouts]
-    drawn = draw(scenes, height, width, QUALITIES[options.quality], torch.device(device))
+    drawn = draw(scenes, height, width, QUALITIES[options.quality], usable_device(device))
     rgb, instance = drawn.rgb.cpu().numpy(), drawn.instance.cpu().numpy()
     return [_frame(rgb[i], instance[i], key, layout) for i, (key, layout) in enumerate(zip(keys, layouts, strict=True))]
 

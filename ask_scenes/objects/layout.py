@@ -9,8 +9,6 @@ import hashlib
 import math
 from dataclasses import dataclass, replace
 
-import torch
-
 from ask_scenes.objects.classes import CHOICES, CLASSES, make
 from ask_scenes.objects.decor import Decor
 from ask_scenes.objects.look import Look
@@ -19,12 +17,9 @@ from ask_scenes.objects.options import ObjectOptions
 from ask_scenes.objects.setting import ROOM, Setting, ceiling, plain, setting, where
 from ask_scenes.rooms import layout as rooms
 from ask_scenes.rooms.builder import DISTRACTOR, KEY, Camera, Thing
-from ask_scenes.rooms.cast import cast
 from ask_scenes.rooms.draws import Draws
 from ask_scenes.rooms.furniture.design import Design, bounds_of
-from ask_scenes.rooms.pack import pack
 from ask_scenes.rooms.parts import Part, moved
-from ask_scenes.rooms.render import cameras
 
 VERSION = 1
 ATTEMPTS = 6
@@ -193,6 +188,12 @@ Point = tuple[float, float]
 
 def _outline(scene: rooms.Scene, camera: Camera) -> tuple[float, Point, Point]:
     """Area of the first thing as the camera sees it, and its least and greatest x and y, all one unit ahead."""
+    import torch
+
+    from ask_scenes.rooms.cast import cast
+    from ask_scenes.rooms.pack import pack
+    from ask_scenes.rooms.render import cameras
+
     alone = replace(scene, things=scene.things[:1], camera=camera)
     cpu = torch.device("cpu")
     shapes = pack([alone], cpu)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,12 +9,16 @@ import numpy as np
 
 from ask_lib.checks import check_choice, check_range
 from ask_lib.errors import ShapeError
-from ask_scenes.drawing import options_of
 from ask_scenes.objects.classes import CHOICES
+from ask_scenes.rooms.options import Quality
 from ask_scenes.shards import Array as Array
 
 SPLITS: tuple[str, ...] = ("train", "val", "test", "gallery")
 BACKGROUNDS: tuple[str, ...] = ("full", "plain")
+QUALITIES = {
+    "dataset": Quality(samples=2, bounces=3, shadow_map=72),
+    "figure": Quality(samples=3, bounces=24, shadow_map=320),
+}
 
 
 @dataclass(frozen=True)
@@ -59,16 +62,7 @@ class ObjectOptions:
         check_range("coverage[1]", self.coverage[1], self.coverage[0], 0.5)
         check_range("count", self.count, 1, 3)
         check_choice("background", self.background, BACKGROUNDS)
-        check_choice("quality", self.quality, ("dataset", "figure"))
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> ObjectOptions:
-        """Options from a mapping.
-
-        Raises:
-            ChoiceError: If it holds a key that is no option.
-        """
-        return options_of(cls, values)
+        check_choice("quality", self.quality, QUALITIES)
 
 
 @dataclass(frozen=True)

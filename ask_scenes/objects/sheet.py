@@ -1,30 +1,22 @@
-"""A contact sheet: frames side by side, with their masks if wanted."""
+"""What a contact sheet shows of a frame."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ask_scenes.objects.options import Array, ObjectFrame
-from ask_scenes.sheet import tiled, tinted
+from ask_scenes.sheet import tinted
+
+PANELS = ("rgb", "mask")
 
 
-def contact_sheet(rows: Sequence[Sequence[ObjectFrame]], panels: Sequence[str] = ("rgb",), gap: int = 4) -> Array:
-    """One picture of many frames.
+def panel(frame: ObjectFrame, name: str) -> Array:
+    """One picture of a frame, ``(H, W, 3)`` uint8.
 
     Args:
-        rows: Frames, all of one size.
-        panels: What to show of each: ``rgb``, ``mask`` (object tinted, box outlined).
-        gap: White pixels between pictures.
-
-    Returns:
-        ``(H, W, 3)`` uint8.
+        frame: The frame.
+        name: One of ``PANELS``: its colours, or the object tinted and its box outlined.
     """
-    return tiled([[_panel(frame, panel) for frame in row for panel in panels] for row in rows], gap)
-
-
-def _panel(frame: ObjectFrame, panel: str) -> Array:
     rgb = frame.rgb.transpose(1, 2, 0)
-    if panel != "mask":
+    if name != "mask":
         return rgb
     shown = tinted(rgb, frame.mask)
     x0, y0, x1, y1 = (int(v) for v in frame.box)

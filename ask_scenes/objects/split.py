@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from ask_lib.checks import check_choice
 from ask_scenes.drawing import Drawing
 from ask_scenes.objects.frames import render_batch
 from ask_scenes.objects.layout import VERSION
-from ask_scenes.objects.options import Array, ObjectFrame, ObjectOptions
+from ask_scenes.objects.options import SPLITS, Array, ObjectFrame, ObjectOptions
 
 SHARD = 64
 
 
 def drawing_of(split: str, seed: int, options: ObjectOptions, device: str = "cpu") -> Drawing[ObjectFrame]:
-    """What the shards of a split hold."""
+    """What the shards of a split hold.
+
+    Raises:
+        ChoiceError: If there is no such split.
+    """
+    check_choice("split", split, SPLITS)
     return Drawing("objects", VERSION, options.classes, split, seed, options, device, render_batch, _stack, SHARD)
 
 

@@ -11,7 +11,6 @@ from ask_scenes.rooms.furniture.design import CATEGORIES
 from ask_scenes.rooms.layout import VERSION, Scene, content_hash
 from ask_scenes.rooms.options import SPLITS, RoomFrame, RoomOptions
 from ask_scenes.rooms.scenes import LABELS, OTHER_ROOMS
-from ask_scenes.shards import cache_folder
 
 __all__ = [
     "CATEGORIES",
@@ -22,7 +21,6 @@ __all__ = [
     "RoomFrame",
     "RoomOptions",
     "Scene",
-    "cache_folder",
     "content_hash",
     "render_batch",
     "render_room",

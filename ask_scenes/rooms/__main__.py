@@ -10,38 +10,38 @@ from functools import partial
 from pathlib import Path
 
 from ask_scenes import commands
-from ask_scenes.drawing import one_thread
 from ask_scenes.rooms import LABELS, SPLITS, RoomOptions, render_batch, render_room
-from ask_scenes.rooms.sheet import contact_sheet
+from ask_scenes.rooms.sheet import PANELS, panel
 from ask_scenes.rooms.split import drawing_of
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command."""
-    _commands().run(arguments)
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    return commands.run_command(_parser(), words)
 
 
-def _commands() -> commands.CommandLine:
-    line = commands.CommandLine("ask_scenes.rooms", __doc__, SPLITS)
-    sheet = line.add("sheet", _sheet, "a contact sheet of all classes as a PNG")
+def _parser() -> argparse.ArgumentParser:
+    parser = commands.Parser(prog="python -m ask_scenes.rooms", description=__doc__)
+    add = partial(commands.add_command, parser.add_subparsers(required=True, metavar="COMMAND"), splits=SPLITS)
+    sheet = add("sheet", _sheet, "a contact sheet of all classes as a PNG")
     sheet.add_argument("path", type=Path)
-    sheet.add_argument("--columns", type=int, default=4, help="frames a class")
-    sheet.add_argument("--height", type=int, default=240)
-    sheet.add_argument("--panels", nargs="+", default=["rgb"], choices=["rgb", "depth", "key"])
+    sheet.add_argument("--columns", type=commands.COUNT, default=4, help="frames a class")
+    sheet.add_argument("--height", type=commands.HEIGHT, default=240)
+    sheet.add_argument("--panels", nargs="+", default=["rgb"], choices=PANELS)
     sheet.add_argument("--quality", default="figure", choices=["dataset", "figure"])
     sheet.add_argument("--labels", nargs="+", default=list(LABELS), choices=LABELS)
     sheet.add_argument("--remove-key-objects", action="store_true")
     sheet.add_argument("--remove-distractors", action="store_true")
-    sheet.add_argument("--first", type=int, default=0, help="the first index")
-    make = line.add("make", _make, "draw a split into the cache")
-    make.add_argument("count", type=int)
-    make.add_argument("--height", type=int, default=120)
+    sheet.add_argument("--first", type=commands.SEED, default=0, help="the first index")
+    make = add("make", _make, "draw a split into the cache")
+    make.add_argument("count", type=commands.COUNT)
+    make.add_argument("--height", type=commands.HEIGHT, default=120)
     make.add_argument("--exact", action="store_true", help="keep exact depth and normals too")
     commands.add_cache(make)
-    clock = line.add("time", _time, "time drawing, without the cache")
-    clock.add_argument("--height", type=int, default=120)
+    clock = add("time", _time, "time drawing, without the cache")
+    clock.add_argument("--height", type=commands.HEIGHT, default=120)
     commands.add_timing(clock)
-    return line
+    return parser
 
 
 def _sheet(given: argparse.Namespace) -> None:
@@ -52,13 +52,19 @@ def _sheet(given: argparse.Namespace) -> None:
         remove_distractors=given.remove_distractors,
     )
     render = partial(render_room, seed=given.seed, split=given.split, options=options, device=given.device)
-    with one_thread():
-        rows = [
-            [render(given.first + LABELS.index(label) + 10 * column) for column in range(given.columns)]
+    commands.save_sheet(
+        given.path,
+        lambda: [
+            [panel(frame, name) for frame in map(render, _indices(label, given)) for name in given.panels]
             for label in given.labels
-        ]
-    commands.save_sheet(given.path, contact_sheet(rows, given.panels))
-    print(f"{given.path}: {len(rows)} rows ({', '.join(given.labels)})")
+        ],
+    )
+    print(f"{given.path}: {len(given.labels)} rows ({', '.join(given.labels)})")
+
+
+def _indices(label: str, given: argparse.Namespace) -> range:
+    first: int = given.first + LABELS.index(label)
+    return range(first, first + given.columns * len(LABELS), len(LABELS))
 
 
 def _make(given: argparse.Namespace) -> None:
@@ -75,4 +81,4 @@ def _time(given: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -13,7 +13,8 @@ from typing import Protocol
 
 import torch
 
-from ask_scenes.rooms.pack import SIDES, Shapes
+from ask_scenes.rooms.layout import SIDES
+from ask_scenes.rooms.pack import Shapes
 from ask_scenes.rooms.parts import BALL, BOX, FRUSTUM, ROUND, SHEET
 
 NEAR = 0.05

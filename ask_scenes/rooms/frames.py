@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from ask_lib.checks import check_choice
+from ask_scenes.drawing import usable_device
 from ask_scenes.rooms.builder import DISTRACTOR, KEY
 from ask_scenes.rooms.draws import Draws
 from ask_scenes.rooms.layout import VERSION, Scene, build, content_hash, without
-from ask_scenes.rooms.options import SPLITS, Array, RoomFrame, RoomOptions, label_number
-from ask_scenes.rooms.render import DATASET, FIGURE, Drawn, Quality, cameras, draw
+from ask_scenes.rooms.options import QUALITIES, SPLITS, Array, RoomFrame, RoomOptions, label_number
 from ask_scenes.rooms.scenes import LABELS
 from ask_scenes.rooms.sensor import sense_colour, sense_depth
 
-QUALITIES: dict[str, Quality] = {"dataset": DATASET, "figure": FIGURE}
+if TYPE_CHECKING:
+    import torch
+
+    from ask_scenes.rooms.render import Drawn
 
 
 def render_room(
@@ -50,7 +52,7 @@ def render_room(
         The frame.
 
     Raises:
-        ChoiceError: If the split or the label does not exist.
+        ChoiceError: If the split, the label or the device does not exist.
     """
     return render_batch([index], seed=seed, split=split, labels=[label], options=options, device=device)[0]
 
@@ -65,6 +67,10 @@ def render_batch(
     device: torch.device | str = "cpu",
 ) -> list[RoomFrame]:
     """Draw several frames at once, which pays on a GPU; each is as ``render_room`` draws it."""
+    import torch
+
+    from ask_scenes.rooms.render import cameras, draw
+
     check_choice("split", split, SPLITS)
     options = options or RoomOptions()
     asked = list(labels) if labels is not None else [None] * len(indices)
@@ -72,9 +78,8 @@ def render_batch(
     numbers = [label_number(label, index, LABELS) for label, index in zip(asked, indices, strict=True)]
     scenes = [build(key, number) for key, number in zip(words, numbers, strict=True)]
     shown = [_apply(scene, options) for scene in scenes]
-    target = torch.device(device)
     height, width = options.size
-    drawn = draw(shown, height, width, QUALITIES[options.quality], target)
+    drawn = draw(shown, height, width, QUALITIES[options.quality], usable_device(device))
     views = cameras(shown, height, width, torch.device("cpu"))
     frames = []
     for i, (key, scene) in enumerate(zip(words, scenes, strict=True)):

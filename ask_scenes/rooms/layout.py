@@ -22,6 +22,7 @@ from ask_scenes.rooms.scenes import LABELS, furnish
 
 VERSION = 1  # frozen: the data card holds what was measured; a change gives its reason there and bumps this
 ATTEMPTS = 12
+SIDES = 6  # the room's own faces: -x, +x, -y, +y, floor, ceiling
 
 SHARED_FLOOR: tuple[tuple[Maker, float], ...] = (
     (seating.chair, 2.0), (seating.stool, 1.0), (living.plant, 1.4), (living.floor_lamp, 1.0), (storage.carton, 1.2),

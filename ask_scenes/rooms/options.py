@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +9,27 @@ import numpy as np
 
 from ask_lib.checks import check_choice, check_range
 from ask_lib.errors import ChoiceError, ShapeError
-from ask_scenes.drawing import options_of
 from ask_scenes.shards import Array as Array
 
 SPLITS: tuple[str, ...] = ("train", "val", "test", "pretrain")
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What a picture may cost.
+
+    Attributes:
+        samples: Samples a pixel on each side; 2 is four in all.
+        bounces: Points that send light back from the room's sides.
+        shadow_map: Cells of a light's map on a side.
+    """
+
+    samples: int = 2
+    bounces: int = 6
+    shadow_map: int = 48
+
+
+QUALITIES = {"dataset": Quality(), "figure": Quality(samples=3, bounces=36, shadow_map=128)}
 
 
 @dataclass(frozen=True)
@@ -57,16 +73,7 @@ class RoomOptions:
             check_range("camera_height", self.camera_height, 0.3, 2.3)
         if self.camera_pitch is not None:
             check_range("camera_pitch", self.camera_pitch, -1.2, 1.2)
-        check_choice("quality", self.quality, ("dataset", "figure"))
-
-    @classmethod
-    def of(cls, values: Mapping[str, Any]) -> RoomOptions:
-        """Options from a mapping.
-
-        Raises:
-            ChoiceError: If it holds a key that is no option.
-        """
-        return options_of(cls, values)
+        check_choice("quality", self.quality, QUALITIES)
 
 
 @dataclass(frozen=True)

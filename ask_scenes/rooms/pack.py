@@ -11,13 +11,12 @@ import torch
 
 from ask_scenes.rooms.builder import KEY
 from ask_scenes.rooms.furniture.design import CATEGORIES
-from ask_scenes.rooms.layout import Lamp, Scene
+from ask_scenes.rooms.layout import SIDES, Lamp, Scene
 from ask_scenes.rooms.materials import TEXTURES
 from ask_scenes.rooms.parts import SHEET, Part
 
 EXPOSED = 4.2  # what the middle of a well-lit room comes to, before the display curve
 MANY_BOUNCES = 1.9  # light that comes back twice and more, as a factor on what comes back once
-SIDES = 6  # the room's own faces: -x, +x, -y, +y, floor, ceiling
 _TEXTURE_NUMBER = {name: i for i, name in enumerate(TEXTURES)}
 _CATEGORY_NUMBER = {name: i for i, name in enumerate(CATEGORIES)}
 _SHELL = _CATEGORY_NUMBER["shell"]

@@ -29,29 +29,11 @@ from ask_scenes.rooms.cast import (
 from ask_scenes.rooms.layout import Scene
 from ask_scenes.rooms.light import LitRoom, light_up, received
 from ask_scenes.rooms.materials import TEXTURES
+from ask_scenes.rooms.options import Quality
 from ask_scenes.rooms.pack import Shapes, pack, pack_lights
 from ask_scenes.rooms.textures import Spot, paint
 
 PLAIN = TEXTURES.index("plain")
-
-
-@dataclass(frozen=True)
-class Quality:
-    """What a picture may cost.
-
-    Attributes:
-        samples: Samples a pixel on each side; 2 is four in all.
-        bounces: Points that send light back from the room's sides.
-        shadow_map: Cells of a light's map on a side.
-    """
-
-    samples: int = 2
-    bounces: int = 6
-    shadow_map: int = 48
-
-
-DATASET = Quality()
-FIGURE = Quality(samples=3, bounces=36, shadow_map=128)
 
 
 @dataclass

@@ -1,33 +1,25 @@
-"""A contact sheet: frames side by side with what is known about them."""
+"""What a contact sheet shows of a frame."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 
 from ask_scenes.rooms.options import Array, RoomFrame
-from ask_scenes.sheet import tiled, tinted
+from ask_scenes.sheet import tinted
+
+PANELS = ("rgb", "depth", "key")
 
 
-def contact_sheet(rows: Sequence[Sequence[RoomFrame]], panels: Sequence[str] = ("rgb",), gap: int = 4) -> Array:
-    """One picture of many frames.
+def panel(frame: RoomFrame, name: str) -> Array:
+    """One picture of a frame, ``(H, W, 3)`` uint8.
 
     Args:
-        rows: Frames, all of one size.
-        panels: What to show of each: ``rgb``, ``depth``, ``key``.
-        gap: White pixels between pictures.
-
-    Returns:
-        ``(H, W, 3)`` uint8.
+        frame: The frame.
+        name: One of ``PANELS``: its colours, its depth (near is bright, missing is black), its key objects tinted.
     """
-    return tiled([[_panel(frame, panel) for frame in row for panel in panels] for row in rows], gap)
-
-
-def _panel(frame: RoomFrame, panel: str) -> Array:
     rgb = frame.rgb.transpose(1, 2, 0)
-    if panel == "depth":
+    if name == "depth":
         near = np.clip(1 - frame.depth / 6.0, 0.05, 1) * (frame.depth > 0)
         grey: Array = np.repeat((near * 255).astype(np.uint8)[..., None], 3, axis=2)
         return grey
-    return tinted(rgb, frame.key_mask) if panel == "key" else rgb
+    return tinted(rgb, frame.key_mask) if name == "key" else rgb

@@ -6,16 +6,22 @@ from functools import partial
 
 import numpy as np
 
+from ask_lib.checks import check_choice
 from ask_scenes.drawing import Drawing
 from ask_scenes.rooms.frames import render_batch
 from ask_scenes.rooms.layout import VERSION
-from ask_scenes.rooms.options import Array, RoomFrame, RoomOptions
+from ask_scenes.rooms.options import SPLITS, Array, RoomFrame, RoomOptions
 
 SHARD = 50
 
 
 def drawing_of(split: str, seed: int, options: RoomOptions, device: str = "cpu") -> Drawing[RoomFrame]:
-    """What the shards of a split hold."""
+    """What the shards of a split hold.
+
+    Raises:
+        ChoiceError: If there is no such split.
+    """
+    check_choice("split", split, SPLITS)
     stack = partial(_stack, exact=options.exact)
     return Drawing("rooms", VERSION, "", split, seed, options, device, render_batch, stack, SHARD)
 
