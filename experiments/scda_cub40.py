@@ -89,7 +89,7 @@ def true_cells(box: torch.Tensor, size: tuple[int, int], grid: tuple[int, int]) 
     """The cells whose centres lie in a box of an image of ``size``: bool ``grid``; the nearest cell if none does."""
     y, x = ((torch.arange(n) + 0.5) * length / n for n, length in zip(grid, size, strict=True))
     x0, y0, x1, y1 = box.tolist()
-    inside = ((y >= y0) & (y < y1))[:, None] & ((x >= x0) & (x < x1))
+    inside: torch.Tensor = ((y >= y0) & (y < y1))[:, None] & ((x >= x0) & (x < x1))
     if not inside.any():
         inside[(y - (y0 + y1) / 2).abs().argmin(), (x - (x0 + x1) / 2).abs().argmin()] = True
     return inside
