@@ -53,6 +53,8 @@ def test_a_cell_s_numbers_become_roles():
     assert with_roles("published SCDA/3/SCDA+/CUB top1") == "{published}`SCDA/3/SCDA+/CUB top1`"
     assert with_roles("(a/b:+.1f to a/c:+.1f)") == "({recorded}`a/b:+.1f` to {recorded}`a/c:+.1f`)"
     assert with_roles("no number") == "no number"
+    assert with_roles("published SCDA/3/SPoC (with cen.)/CUB top1") == "{published}`SCDA/3/SPoC (with cen.)/CUB top1`"
+    assert with_roles("a/SPoC (with cen.) top1:.1f (old)") == "{recorded}`a/SPoC (with cen.) top1:.1f` (old)"
 
 
 def test_a_recorded_table_fills_its_templates():

@@ -70,20 +70,15 @@ def check_entry(entry: Mapping[str, Any]) -> None:
         raise ToolError(f"{name}: status 'needs the data' needs its command")
 
 
-PART = re.compile(
-    r"(?P<published>published [^|±(]+?)(?=\s*(?:[|±(]|$))|(?P<recorded>[\w-]+/[^|±()\[\]]+?:[-+]?\.\d[f%])"
-)
+RECORDED = re.compile(r"[\w-]+/[^|±]*?:[-+]?\.\d[f%]")
 
 
 def with_roles(cell: str) -> str:
     """A cell with its numbers as roles; a spread stays on its number's line."""
-
-    def role(match: re.Match[str]) -> str:
-        if match["published"]:
-            return f"{{published}}`{match['published'].removeprefix('published ').strip()}`"
-        return f"{{recorded}}`{match['recorded']}`"
-
-    return PART.sub(role, cell).replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
+    if cell.startswith("published "):
+        return f"{{published}}`{cell.removeprefix('published ').strip()}`"
+    shown = RECORDED.sub(lambda match: f"{{recorded}}`{match[0]}`", cell)
+    return shown.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
 
 
 def cells_of(line: str) -> list[str]:
@@ -111,7 +106,7 @@ def table_lines(content: Sequence[str]) -> Iterator[str]:
             filled = [with_roles(template.format(*texts)) for template in templates]
         except IndexError:
             raise ToolError(f"recorded-table: the row {line!r} has too few texts for {lines[1]!r}") from None
-        yield f"| {' | '.join('' if '/-' in cell else cell for cell in filled)} |"
+        yield f"| {' | '.join(filled)} |"
 
 
 def ledger_lines(entries: Sequence[Mapping[str, str]]) -> Iterator[str]:
