@@ -170,10 +170,11 @@ def describe(
     logits = Pooled(as_it_is, "logits")
     facts: Rows = {"facts": Pooled(mask_facts, high), "box": Pooled(grid_box, high)}
     asked: Rows = {"fc8_im": logits, **rows_of(high, low), **controls_of(high), **(more or {}), **facts}
-    found = extract(backbone, images, asked, batch=BATCH)
+    found: dict[str, torch.Tensor] = extract(backbone, images, asked, batch=BATCH)
     box = found.pop("box")
     cuts = Lazy(len(pictures), lambda at: cut(images[at], box[at], backbone))
-    return found | extract(backbone, cuts, {"fc8_predBBox": logits}, batch=BATCH)
+    boxed: dict[str, torch.Tensor] = extract(backbone, cuts, {"fc8_predBBox": logits}, batch=BATCH)
+    return found | boxed
 
 
 def codebooks(

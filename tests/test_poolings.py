@@ -7,7 +7,7 @@ import torch
 
 from ask_lib.errors import ShapeError
 from ask_lib.methods.descriptors import l2_normalize
-from ask_lib.methods.encoding import ORDERLESS, POOLINGS, Pooling
+from ask_lib.methods.encoding import ORDERLESS, POOLINGS, Pooling, gem
 from ask_lib.methods.scda import scda
 
 EVERY = list((POOLINGS | {"scda": scda}).items())
@@ -116,3 +116,11 @@ def test_cuda_equals_the_cpu(pool: Pooling):
     for mask in (None, masks()):
         there = pool(maps().cuda(), None if mask is None else mask.cuda()).cpu()
         torch.testing.assert_close(there, pool(maps(), mask), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(("p", "dtype"), [(5.0, torch.float32), (9.0, torch.float32), (3.0, torch.float16)])
+def test_gem_does_not_overflow_on_what_the_mask_drops(p: float, dtype: torch.dtype):
+    features = torch.zeros(1, 2, 2, 2, dtype=dtype)
+    features[0, :, 0, 0], features[0, 0, 1, 1] = 60.0, 1.0
+    mask = torch.tensor([[[False, False], [True, True]]])
+    assert torch.equal(gem(features, mask, p=p), gem(features[:, :, 1:], p=p))

@@ -397,6 +397,41 @@ def test_weights_fits_and_changed_code_make_parts_anew(
     assert (passes(Own()), passes(Own())) == (1, 0)
 
 
+class Wider(Small):
+    """Another forward, the same children and weights, and the same printed form."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(2 * images)
+
+
+Wider.__name__ = "Small"  # as str(network) shows it
+
+
+def test_another_network_of_the_same_weights_makes_parts_anew(backbone: Backbone, tmp_path: Path):
+    wider = Wider().eval()
+    wider.load_state_dict(backbone.network.state_dict())
+    rows = {"row": Pooled(gem, "high")}
+    first = quiet(backbone, pictures(2), rows, cache=tmp_path)["row"]
+    other = replace(backbone, network=wider)
+    assert str(wider) == str(backbone.network)
+    second = quiet(other, pictures(2), rows, cache=tmp_path)["row"]
+    assert not torch.allclose(first, second) and torch.equal(second, quiet(other, pictures(2), rows)["row"])
+
+
+def test_precision_is_the_network_s_own(backbone: Backbone, tmp_path: Path):
+    plain = quiet(backbone, pictures(2), Pooled(gem, "high"))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(quiet(backbone, pictures(2), Pooled(gem, "high"), cache=tmp_path), plain)
+    backbone.network.double()
+    wide = quiet(backbone, pictures(2), Pooled(gem, "high"), cache=tmp_path)
+    assert wide.dtype == torch.float64 and torch.allclose(wide.float(), plain, atol=1e-4)
+
+
+def test_one_representation_or_one_layer_is_enough(backbone: Backbone):
+    assert torch.equal(quiet(backbone, pictures(3), ROWS["SCDA"]), quiet(backbone, pictures(3), ROWS)["SCDA"])
+    assert quiet(backbone, pictures(3), "high")["high"][0].shape == (8, 6, 8)
+
+
 def test_what_cannot_be_told_apart_is_not_kept(backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def inner(features: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         return features.mean(dim=(2, 3))
@@ -418,10 +453,11 @@ def test_what_cannot_be_told_apart_is_not_kept(backbone: Backbone, tmp_path: Pat
 def test_another_process_finds_the_same_parts(backbone: Backbone, tmp_path: Path):
     quiet(backbone, pictures(3), ROWS, batch=2, cache=tmp_path)
     code = (
-        "from tests import test_represent as t; b = t.small();"
+        "import test_represent as t; b = t.small();"  # by the name under which pytest knows this file's classes
         f"t.quiet(b, t.pictures(3), t.ROWS, batch=2, cache={str(tmp_path)!r}); assert not b.network.passes"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+    places = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=os.environ | {"PYTHONPATH": places}, check=True)
 
 
 @pytest.mark.gpu

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def download(url: str, path: str | Path, sha256: str | None = None, progress: bo
     Args:
         url: http or https. Proxies are taken from the environment (``HTTPS_PROXY``).
         path: Where the file goes; folders are made.
-        sha256: The file's SHA-256 in hexadecimal, or its first digits.
+        sha256: The file's SHA-256 in hexadecimal, or its first 8 digits or more; None verifies nothing.
         progress: Show a progress bar.
 
     Raises:
@@ -29,6 +30,8 @@ def download(url: str, path: str | Path, sha256: str | None = None, progress: bo
     from requests import RequestException
 
     path, wanted = Path(path), (sha256 or "").lower()
+    if sha256 is not None and not re.fullmatch("[0-9a-f]{8,64}", wanted):
+        raise DownloadError(f"download: expected 8 to 64 hexadecimal digits of a SHA-256, got {sha256!r}.")
     if not url.startswith(("http://", "https://")):
         raise DownloadError(f"download: expected an address with http:// or https://, got {url!r}.")
     fetch = HTTPDownloader(progressbar=progress, chunk_size=1 << 18, timeout=30)  # seconds without an answer

@@ -156,8 +156,11 @@ class UnreadableError(AskError, ValueError):
     """A file gives no picture; ``reason`` is what the report shows."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{shown(path)}: expected a picture, {reason}.")
-        self.reason = reason
+        super().__init__(path, reason)  # its arguments, so that it can come from another process
+        self.path, self.reason = path, reason
+
+    def __str__(self) -> str:
+        return f"{shown(self.path)}: expected a picture, {self.reason}."
 
 
 def read_images(folder: str | Path, limit: int | None = None) -> PictureFolder:
@@ -221,8 +224,10 @@ def to_rgb(image: Image) -> tuple[Image, str]:
     else:
         rgb, note = image.convert("RGB"), f"{NAMES.get(mode, mode)} -> RGB" if mode != "RGB" else ""
     rgb.info.pop("transparency", None)
+    if key is None:
+        return rgb, note
     clear = pixels == key if deep else (np.asarray(rgb) == key).all(axis=-1)
-    if key is None or not clear.any():
+    if not clear.any():
         return rgb, note
     rgb.paste((255, 255, 255), mask=pil.fromarray(clear))
     return rgb, f"{note}, one transparent colour made white".removeprefix(", ")
@@ -356,8 +361,9 @@ def _opened(path: Path) -> Iterator[Image]:
     except (pil.DecompressionBombError, pil.DecompressionBombWarning) as error:
         raise UnreadableError(path, f"too large: more than {pil.MAX_IMAGE_PIXELS:,} pixels") from error
     except UnidentifiedImageError as error:
-        known = path.suffix.lower() in pil.EXTENSION
-        raise UnreadableError(path, "broken: not readable as an image" if known else "not an image") from error
+        kind = pil.EXTENSION.get(path.suffix.lower(), "")
+        other = f"a format that is not read ({kind}): save it as PNG" if kind else "not an image"
+        raise UnreadableError(path, "broken: not readable as an image" if kind in FORMATS else other) from error
     except Exception as error:
         system = isinstance(error, OSError) and error.strerror
         why = f"cannot be read: {system}" if system else f"broken: {str(error).strip() or type(error).__name__}"

@@ -128,6 +128,8 @@ def gem(features: torch.Tensor, mask: torch.Tensor | None = None, *, p: float = 
     if math.isinf(p):
         return max_pool(values, mask)
     scale = torch.where(peak == 0, 1.0, peak)  # 0 where the mask keeps nothing
+    if mask is not None:
+        values = values.masked_fill(~mask.bool()[:, None], 0.0)  # a dropped cell above the peak would overflow
     mean = avg_pool((values / scale[..., None, None]).pow(p), mask)
     return torch.where(peak == 0, 1.0, mean).pow(1 / p) * peak
 
@@ -308,7 +310,7 @@ class FisherVector:
         of_deviations = (second - 2 * first * means + s0 * (means**2 - variances)) / (variances * root * math.sqrt(2))
         parts = [of_means.flatten(1), of_deviations.flatten(1)]
         if self.weight_gradients:
-            parts.insert(0, (zeroth - used.amax(dim=1) * weights) / weights.sqrt())  # 0 where nothing is used
+            parts.insert(0, (zeroth - used.bool().any(dim=1) * weights) / weights.sqrt())  # 0 where nothing is used
         return torch.cat(parts, dim=1).to(descriptors.dtype)
 
 

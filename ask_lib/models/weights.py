@@ -25,7 +25,7 @@ OLD_DENSENET = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\.(?:we
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.")
 
 
-def read_weights(path: Path) -> State:
+def read_weights(path: str | Path) -> State:
     """A state dict from a safetensors file or from a torch file that holds tensors only.
 
     The file's bytes decide which it is, not its name. Nests (``{"state_dict": ...}``) and prefixes (``module.``) that
@@ -37,6 +37,7 @@ def read_weights(path: Path) -> State:
     Raises:
         WeightsError: If the file is missing, unreadable or damaged, holds code, or holds no such state dict.
     """
+    path = Path(path)
     state = _strip(_tensors(path, _content(path)))
     odd = {key: kind for key, tensor in state.items() if (kind := _odd_kind(tensor))}
     if odd:

@@ -38,33 +38,34 @@ class Images(Protocol):
 def extract(
     backbone: Backbone,
     images: Images,
-    wanted: Mapping[str, Representation] | Sequence[str],
+    wanted: Mapping[str, Representation] | Representation | Sequence[str],
     *,
     batch: int = 32,
     cache: str | Path | None = None,
     progress: bool = True,
     device: str | torch.device | None = None,
-) -> dict[str, Any]:
+) -> Any:
     """The vectors of images under any number of representations, or the maps of layers.
 
     Images of one size share a batch, and every batch is one pass through the network (one more of the mirrored images
     where ``flip:`` layers are read). With ``cache`` each batch is kept as soon as it is done: a run that was stopped
     goes on where it was, and the same call again only reads. A part is found by the SHA-256 of what it depends on: the
     network and its weights, the library's code, layers, representations and what they were fitted to, the files that
-    hold their functions and classes (not what those files import from further files of yours), the images. A damaged
-    part is made again.
+    hold their functions and classes, as they are on disk, the images. It does not see what those files import from
+    further files of yours, nor hooks and plain attributes set on the network by hand. A damaged part is made again.
 
     Args:
         backbone: The network, with its mean and std.
         images: Each ``(3, H, W)``; sizes may differ. uint8: normalised here. float: normalised already.
-        wanted: Name to representation; or names of layers (also ``flip:NAME`` and ``logits``).
+        wanted: Name to representation, or one representation; or layers by name (also ``flip:NAME`` and ``logits``).
         batch: Images a pass, at most.
         cache: A folder for the parts; None keeps nothing. With it, functions and classes must stand in a file.
         progress: Show a bar.
         device: Where the network goes and runs; None: where it is.
 
     Returns:
-        Name to vectors ``(N, D)``; or layer to a list of N maps ``(C, H, W)``. On the CPU, in the order of the images.
+        Name to vectors ``(N, D)``, or those of the one; or layer to a list of N maps ``(C, H, W)``. On the CPU, in the
+        order of the images.
 
     Raises:
         RangeError: If there is no image, or nothing is wanted, or ``batch`` is not positive.
@@ -74,6 +75,10 @@ def extract(
     """
     from tqdm.auto import tqdm
 
+    if callable(wanted):  # one representation
+        how = {"batch": batch, "cache": cache, "progress": progress, "device": device}
+        return extract(backbone, images, {"": wanted}, **how)[""]  # type: ignore[arg-type]
+    wanted = [wanted] if isinstance(wanted, str) else wanted
     check_range("batch", batch, 1)
     check_range("number of images", len(images), 1)
     check_range("number of representations or layers", len(wanted), 1)
@@ -81,14 +86,14 @@ def extract(
     layers = list(wanted) if rows is None else [layer for row in rows.values() for layer in row.layers]
     place = torch.device(device) if device is not None else next(backbone.network.parameters()).device
     backbone.network.to(place)
-    folder, key = Path(cache or ""), "" if cache is None else _key(backbone, place, layers, rows)
+    folder, key = Path(cache or "").expanduser(), _key(backbone, place, layers, rows) if cache else ""
     if key:
         remove_parts(folder, older_than=3600.0)  # of writers that were killed
     found: dict[str, dict[int, torch.Tensor]] = {name: {} for name in wanted}
     names = list(dict.fromkeys(layer.removeprefix(FLIP) for layer in layers))
     tapped = [name for name in names if name != LOGITS] or [backbone.last_layer]
     tap, bar = FeatureTap(backbone.network, tapped), tqdm(total=len(images), desc="images", disable=not progress)
-    with torch.no_grad(), tap, bar:
+    with torch.no_grad(), torch.autocast(place.type, enabled=False), tap, bar:  # precision is the network's own
         for numbers, stacked in _batches(images, batch):
             path = folder / f"{_digest(key, stacked)}.pt" if key else None
             part = _kept(path) if path else None
@@ -124,8 +129,9 @@ def _batches(images: Images, batch: int) -> Iterator[tuple[list[int], torch.Tens
 
 
 def _ready(images: torch.Tensor, backbone: Backbone) -> torch.Tensor:
-    """As the network wants them; float ones are so already."""
-    return images if images.is_floating_point() else normalize(images.float() / 255, backbone.mean, backbone.std)
+    """As the network wants them, in its own precision; float ones are normalised already."""
+    ready = images if images.is_floating_point() else normalize(images.float() / 255, backbone.mean, backbone.std)
+    return ready.to(next(backbone.network.parameters()).dtype)
 
 
 def _read(tap: FeatureTap, images: torch.Tensor, layers: Iterable[str]) -> Maps:
@@ -182,7 +188,9 @@ def _key(
 ) -> str:
     """Of all but the images: code, versions, network, layers, representations."""
     sources = [sha256(path) for path in sorted(Path(ask_lib.__file__).parent.rglob("*.py"))]
-    network = [str(backbone.network), backbone.network.state_dict(), backbone.mean, backbone.std]
+    kinds = [type(module) for module in backbone.network.modules()]
+    tensors = [backbone.network.state_dict(), dict(backbone.network.named_buffers())]
+    network = [str(backbone.network), kinds, tensors, backbone.mean, backbone.std]
     return _digest(sources, torch.__version__, device.type, network, layers, rows)
 
 
