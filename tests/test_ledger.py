@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
+from ask_lib.results import read_result
 from tools.project import ToolError
 from tools.records import check_entry, ledger_lines, read_ledger, table_lines, with_roles
+from tools.results import RESULTS
 
 # Counted in the papers: SCDA Tables 1-5, masks, two layers; CLP Table 1, quantisation; IA Tables 1, 2, Figs. 2, 3,
 # warping, re-scoring; PCL Tables 1-7, Figs. 1, 3, 4; ASK Tables I-IV, Figs. 5/10, 7, 8, 9.
@@ -80,3 +83,20 @@ def test_a_broken_recorded_table_says_so(content: list[str]):
 def test_the_ledger_counts_what_is_shown():
     lines = list(ledger_lines([WHOLE | {"status": "to come"}, WHOLE | {"status": "needs the data", "command": "x"}]))
     assert "**SCDA**: 0 of 2 shown" in lines and any("`x`" in line for line in lines)
+
+
+def pets(name: str) -> float:
+    return float(read_result(RESULTS / "scda_pets.json")["values"][name])
+
+
+CLAIMS = {
+    "a centre mask's box is right less often": lambda: pets("centre mask of its area box") < pets("SCDA box") - 10,
+    "all cells above the mean do better still": lambda: pets("all above the mean box") > pets("SCDA box") + 10,
+    "SCDA's mask lies worse than a centre mask of its area": lambda: pets("over centre mask of its area high") < 0,
+    "and than one of the true area": lambda: pets("over centre mask of the true area high") < 0,
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS.keys())
+def test_what_the_record_says_in_words_is_so(claim: Callable[[], bool]):
+    assert claim()
