@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import nn
 
 from ask_lib.checks import check_choice
 from ask_lib.command import exit_status
+from ask_lib.data.objects import Objects
 from ask_lib.data.rooms import Rooms
 from ask_lib.errors import ConfigError, WeightsError
 from ask_lib.models import small
@@ -21,16 +23,31 @@ from ask_lib.train.distributed import Process, init
 from ask_lib.train.run import build, run
 from ask_lib.train.tasks import find_experiment
 from ask_lib.train.tasks.rooms import ROOMS_SPECS
+from ask_scenes.objects import TRAIN_CLASSES, ObjectOptions
 from ask_scenes.rooms import LABELS
 from experiments.recording import command_of
 
 PACKAGE = Path(small.__file__).resolve().parent / "packaged"
 LIMIT = 4 * 2**20  # bytes: what a clone and a page can carry
-SHIPPED: Mapping[str, tuple[str, ...]] = {
-    "rooms_vgg": ("network=vgg", "modality=rgb"),
-    "rooms_resnet": ("network=resnet", "modality=rgb"),
+
+
+@dataclass(frozen=True)
+class Shipped:
+    """A network that ships: its experiment, what is changed in its config, and what the card says of the data."""
+
+    experiment: str
+    network: str
+    split: str
+    labels: str
+    classes: tuple[str, ...]
+
+
+ROOMS = ("pretrain", "scene classes only", LABELS)
+SHIPPED: Mapping[str, Shipped] = {
+    "rooms_vgg": Shipped("rooms_pretrain", "vgg", *ROOMS),
+    "rooms_resnet": Shipped("rooms_pretrain", "resnet", *ROOMS),
+    "objects_vgg": Shipped("objects_pretrain", "vgg", "train", "the 16 classes that judge nothing", TRAIN_CLASSES),
 }
-"""Each network's changes to the config of ``rooms_pretrain``."""
 
 
 def config_of(name: str, changes: Sequence[str] = ()) -> TrainConfig:
@@ -40,7 +57,8 @@ def config_of(name: str, changes: Sequence[str] = ()) -> TrainConfig:
         ChoiceError: If no such network ships.
     """
     check_choice("network", name, SHIPPED)
-    return find_experiment("rooms_pretrain").config.override([*SHIPPED[name], *changes])
+    made = SHIPPED[name]
+    return find_experiment(made.experiment).config.override([f"network={made.network}", *changes])
 
 
 def make(
@@ -72,8 +90,7 @@ def make(
         WeightsError: If the file would be larger than ``LIMIT``.
     """
     config: Any = config_of(name, changes)
-    # Drawn here by all cores; the experiment then reads the cache.
-    Rooms("pretrain", config.count + config.test_count, workers=os.cpu_count() or 1, progress=how.get("progress", True))
+    _draw(SHIPPED[name].split, config.count + config.test_count, how.get("progress", True))
     task = build(config)
     result = run(config, task=task, out=runs / name, resume=True, process=process, command=command, **how)
     network = _plain(task.network)
@@ -84,6 +101,15 @@ def make(
     return small.save_safetensors(network, out / f"{name}.safetensors", card) if process.is_main else card
 
 
+def _draw(split: str, count: int, progress: bool) -> None:
+    """Draw the frames by all cores; the experiment then reads the cache."""
+    how: dict[str, Any] = {"workers": os.cpu_count() or 1, "progress": progress}
+    if split == "pretrain":
+        Rooms(split, count, **how)
+    else:
+        Objects(split, count, options=ObjectOptions(classes="train"), **how)
+
+
 def _plain(network: nn.Module) -> nn.Module:
     """What ships: a VGG without normalisation layers, a ResNet as it was trained."""
     if isinstance(network, small.SmallVGG) and network.norm == "batch":
@@ -92,19 +118,19 @@ def _plain(network: nn.Module) -> nn.Module:
 
 
 def _card(name: str, config: Any, result: Mapping[str, Any]) -> dict[str, Any]:
-    spec = ROOMS_SPECS[config.modality]
+    spec, made = ROOMS_SPECS[config.modality], SHIPPED[name]
     return {
         "name": name,
         "input": {"modality": config.modality, "size": [120, 160], "mean": list(spec.mean), "std": list(spec.std)},
-        "classes": list(LABELS),
+        "classes": list(made.classes),
         "trained_on": {
-            "data": result["data"]["rooms_pretrain"],
-            "split": "pretrain",
+            "data": result["data"][made.experiment],
+            "split": made.split,
             "frames": config.count - round(config.validation * config.count),
-            "labels": "scene classes only",
+            "labels": made.labels,
         },
         "accuracy": {
-            "measured_on": f"{config.test_count} further frames of pretrain, in percent",
+            "measured_on": f"{config.test_count} further frames of {made.split}, in percent",
             "value": round(100 * result["values"]["test_accuracy"], 2),
         },
         "seed": config.seed,

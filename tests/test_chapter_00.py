@@ -10,7 +10,6 @@ from PIL import Image
 
 from tests.chapter import runner
 from tests.realdata import realdata
-from tools.project import ROOT, read_json
 
 pytestmark = pytest.mark.slow
 run = runner("00_start_here")
@@ -22,20 +21,9 @@ def test_real_photographs_and_trained_weights(tmp_path: Path):
     flowers = realdata("flowers17", "c11")
     values, text = run(tmp_path, IMAGES=str(flowers), BACKBONE="squeezenet1_0", WEIGHTS=str(weights))
     assert "file squeezenet1_0_imagenet.pt (sha256 b0c3d38d)" in values["network"]
-    assert values["channels"] == 512 and values["stride"] == 16
-    assert "4 pictures read, 0 files skipped" in text
-    assert 0 < values["first_coverage"] < 100
-    assert values["first_name"].startswith("image_")
-
-
-@pytest.mark.realdata
-def test_the_recorded_run_is_repeated(tmp_path: Path):
-    weights = realdata("weights", "squeezenet1_0_imagenet.pt")
-    trained, text = run(tmp_path, BACKBONE="squeezenet1_0", WEIGHTS=str(weights))
-    recorded = read_json(ROOT / "results" / "00_start_here_imagenet.json")["values"]
-    assert set(trained) == set(recorded) and "danielbuechele" in text
-    for name in ("first_brightness", "last_brightness", "first_distance", "last_distance"):
-        assert trained[name] == pytest.approx(recorded[name], abs=1e-4)
+    assert values["channels"] == 512 and values["cells"] == 13 * 13
+    assert "4 pictures read, 0 files skipped" in text and "image_" in text
+    assert 0 < values["kept"] < 100 and "key_kept" not in values  # nobody knows the key objects of a photograph
 
 
 def awkward(folder: Path) -> Path:
@@ -69,7 +57,7 @@ def test_a_folder_of_awkward_files_is_handled_and_each_is_named(tmp_path: Path):
     }.items():
         line = next(line for line in text.splitlines() if name in line)
         assert said in line, line
-    assert values["first_name"] == "alpha.png"
+    assert "alpha.png, deep.png" in text and 0 < values["kept"] < 100
 
 
 def test_an_empty_folder_says_what_to_do(tmp_path: Path):

@@ -326,7 +326,7 @@ def prose_of(markdown: str) -> str:
 
 
 def all_markdown() -> list[tuple[str, str]]:
-    pages = [(path.name, path.read_text()) for path in sorted((ROOT / "book").glob("*.md"))]
+    pages = [(path.name, path.read_text()) for path in sorted((ROOT / "book").rglob("*.md"))]
     return pages + [(path.name, text) for path in notebooks() for text in in_markdown(read_json(path))]
 
 

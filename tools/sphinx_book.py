@@ -29,6 +29,7 @@ from ask_lib.show.record import published_source, published_text
 from tools.cover import draw_cover
 from tools.project import BUILD, FRAMES, ToolError, executed_path
 from tools.recorded_masks import draw_masks
+from tools.records import register
 from tools.results import result_text
 from tools.static_widgets import bundle, slim_notebook
 
@@ -202,6 +203,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_config_value("ask_profile", os.environ.get("ASK_PROFILE", "book"), "env")
     app.add_role("published", published_role)
     app.add_role("recorded", recorded_role)
+    register(app)
     app.connect("config-inited", _set_theme_buttons, priority=100)
     app.connect("config-inited", _make_asset_folder, priority=100)
     app.connect("config-inited", _unhook_thebe)

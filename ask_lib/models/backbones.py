@@ -191,15 +191,20 @@ def _plain(name: str, strides: Mapping[str, int] | None = None, input_size: int 
     return BackboneSpec(partial(_torchvision, name, **options), strides or {}, torchvision=name, input_size=input_size)
 
 
-# A network of the book's own is one more entry, with ``packaged`` naming its weight file.
-BACKBONES: dict[str, BackboneSpec] = {
-    "rooms_vgg": BackboneSpec(
+def _small_vgg(data: str, num_classes: int) -> BackboneSpec:
+    return BackboneSpec(
         partial(SmallVGG, norm="none"),
         {"relu1_1": 2, "pool2": 8, "relu3_2": 8, "relu4_2": 8, "relu5_2": 8, "pool5": 16},
-        num_classes=10,
-        packaged={"rooms": _PACKAGED / "rooms_vgg.safetensors"},
+        num_classes=num_classes,
+        packaged={data: _PACKAGED / f"{data}_vgg.safetensors"},
         input_size=120,
-    ),
+    )
+
+
+# A network of the book's own is one more entry, with ``packaged`` naming its weight file.
+BACKBONES: dict[str, BackboneSpec] = {
+    "objects_vgg": _small_vgg("objects", 16),
+    "rooms_vgg": _small_vgg("rooms", 10),
     "rooms_resnet": BackboneSpec(
         SmallResNet,
         {"layer1": 4, "layer2": 8, "layer3": 8, "layer4": 16},

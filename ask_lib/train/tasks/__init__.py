@@ -19,6 +19,7 @@ C = TypeVar("C", bound="TrainConfig")
 
 EXPERIMENTS: dict[str, tuple[str, str]] = {
     "toy": ("toy", "Coloured shapes made on the fly: trains in seconds, needs no data."),
+    "objects_pretrain": ("objects", "The 16 object classes that judge nothing, for the network that ships."),
     "rooms_pretrain": ("rooms", "Scene classes of the rooms that no chapter looks at, for the networks that ship."),
 }
 """Name to the file that has the function, and what it is."""

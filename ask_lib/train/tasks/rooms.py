@@ -17,22 +17,24 @@ ROOMS_SPECS = {
 }
 
 
-@experiment(
-    ClassificationConfig(
-        count=6000,
-        test_count=600,
-        epochs=40,
-        batch=50,
-        optimizer="adamw",
-        lr=3e-3,
-        weight_decay=0.05,
-        schedule=Schedule(kind="cosine", warmup=8),
-        augment=Augment(flip=0.5, shift=0.06, brightness=0.3, contrast=0.3),
-        validation=0.05,
-        final="last",
-        precision="bfloat16",
-    )
+PRETRAIN = ClassificationConfig(
+    count=6000,
+    test_count=600,
+    epochs=40,
+    batch=50,
+    optimizer="adamw",
+    lr=3e-3,
+    weight_decay=0.05,
+    schedule=Schedule(kind="cosine", warmup=8),
+    augment=Augment(flip=0.5, shift=0.06, brightness=0.3, contrast=0.3),
+    validation=0.05,
+    final="last",
+    precision="bfloat16",
 )
+"""One config for all networks that ship: a difference between them is then one of data."""
+
+
+@experiment(PRETRAIN)
 def rooms_pretrain(config: ClassificationConfig) -> Task:
     """Scene classes of the rooms that no chapter looks at, for the networks that ship."""
     from ask_lib.data.rooms import Rooms

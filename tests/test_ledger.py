@@ -1,0 +1,102 @@
+"""The ledger lists what the papers hold, and a status never says more than there is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from ask_lib.results import read_result
+from tools.project import ToolError
+from tools.records import check_entry, ledger_lines, read_ledger, table_lines, with_roles
+from tools.results import RESULTS
+
+# Counted in the papers: SCDA Tables 1-5, masks, two layers; CLP Table 1, quantisation; IA Tables 1, 2, Figs. 2, 3,
+# warping, re-scoring; PCL Tables 1-7, Figs. 1, 3, 4; ASK Tables I-IV, Figs. 5/10, 7, 8, 9.
+COUNT = {"SCDA": 7, "CLP": 2, "IA": 6, "PCL": 10, "ASK": 8}
+
+
+def test_the_ledger_lists_every_table_and_figure():
+    entries = read_ledger()
+    assert Counter(entry["paper"] for entry in entries) == COUNT and sum(COUNT.values()) == 33
+    assert len({(entry["paper"], entry["item"]) for entry in entries}) == 33
+
+
+WHOLE = {"paper": "SCDA", "item": "Table 1", "what": "boxes"}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"status": "done"},
+        {"status": "same order", "ours": "x", "page": "y.md"},
+        {"status": "same order", "result": "no_such_run", "ours": "x", "page": "y.md"},
+        {"status": "different", "result": "scda_flowers17", "ours": "x", "page": "y.md"},
+        {"status": "same order", "result": "scda_flowers17", "page": "y.md"},
+        {"status": "needs the data"},
+        {"status": "to come", "note": "x"},
+    ],
+)
+def test_a_status_without_what_it_stands_on_is_refused(more: dict[str, str]):
+    with pytest.raises(ToolError, match="ledger, SCDA Table 1"):
+        check_entry(WHOLE | more)
+
+
+def test_an_entry_with_its_result_passes():
+    check_entry(WHOLE | {"status": "reduced", "why": "x", "result": "scda_flowers17", "ours": "x", "page": "y.md"})
+    check_entry(WHOLE | {"status": "needs the data", "command": "python -m x"})
+
+
+def test_a_cell_s_numbers_become_roles():
+    assert (
+        with_roles("a/b top1:.1f ± a/b top1 std:.1f")
+        == "{recorded}`a/b top1:.1f`\u00a0±\u00a0{recorded}`a/b top1 std:.1f`"
+    )
+    assert with_roles("published SCDA/3/SCDA+/CUB top1") == "{published}`SCDA/3/SCDA+/CUB top1`"
+    assert with_roles("(a/b:+.1f to a/c:+.1f)") == "({recorded}`a/b:+.1f` to {recorded}`a/c:+.1f`)"
+    assert with_roles("no number") == "no number"
+    assert with_roles("published SCDA/3/SPoC (with cen.)/CUB top1") == "{published}`SCDA/3/SPoC (with cen.)/CUB top1`"
+    assert with_roles("a/SPoC (with cen.) top1:.1f (old)") == "{recorded}`a/SPoC (with cen.) top1:.1f` (old)"
+
+
+def test_a_recorded_table_fills_its_templates():
+    lines = list(
+        table_lines(["| row | ours |", "| {0} | run/{1} top1:.1f |", "", "all cells | avg&max", "SCDA | SCDA"])
+    )
+    assert lines == [
+        "| row | ours |",
+        "| --- | --- |",
+        "| all cells | {recorded}`run/avg&max top1:.1f` |",
+        "| SCDA | {recorded}`run/SCDA top1:.1f` |",
+    ]
+
+
+@pytest.mark.parametrize(
+    "content", [[], ["| a |", "| {0} |"], ["| a | b |", "| {0} |", "x"], ["| a |", "| {1} |", "x"]]
+)
+def test_a_broken_recorded_table_says_so(content: list[str]):
+    with pytest.raises(ToolError, match="recorded-table"):
+        list(table_lines(content))
+
+
+def test_the_ledger_counts_what_is_shown():
+    lines = list(ledger_lines([WHOLE | {"status": "to come"}, WHOLE | {"status": "needs the data", "command": "x"}]))
+    assert "**SCDA**: 0 of 2 shown" in lines and any("`x`" in line for line in lines)
+
+
+def pets(name: str) -> float:
+    return float(read_result(RESULTS / "scda_pets.json")["values"][name])
+
+
+CLAIMS = {
+    "a centre mask's box is right less often": lambda: pets("centre mask of its area box") < pets("SCDA box") - 10,
+    "all cells above the mean do better still": lambda: pets("all above the mean box") > pets("SCDA box") + 10,
+    "SCDA's mask lies worse than a centre mask of its area": lambda: pets("over centre mask of its area high") < 0,
+    "and than one of the true area": lambda: pets("over centre mask of the true area high") < 0,
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS.keys())
+def test_what_the_record_says_in_words_is_so(claim: Callable[[], bool]):
+    assert claim()

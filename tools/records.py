@@ -1,0 +1,180 @@
+"""What the records and the ledger are drawn with: Markdown tables from ``results/`` and ``book/ledger.yml``.
+
+``{recorded-table}`` writes a table of roles, so that a record types no number and no role twice::
+
+    ```{recorded-table}
+    | row | paper, CUB | ours |
+    | {0} | published SCDA/3/{1}/CUB top1 | scda_cub40/{2} top1:.1f ± scda_cub40/{2} top1 std:.1f |
+    SCDA | SCDA | SCDA
+    all cells | Pool5 | avg&max
+    ```
+
+The first line is the header, the second the templates, and each further line the texts that fill them. A cell's part
+``NAME/value:format`` becomes a recorded number, ``published ADDRESS`` a printed one; all else stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import yaml
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from tools.project import ROOT, ToolError
+from tools.results import RESULTS
+
+LEDGER = ROOT / "book" / "ledger.yml"
+PAPERS = ("SCDA", "CLP", "IA", "PCL", "ASK")
+SHOWN = ("same order", "different", "reduced")
+"""Statuses that stand on a result file."""
+STATUSES = (*SHOWN, "needs the data", "to come")
+KEYS = {"paper", "item", "what", "status", "result", "ours", "theirs", "why", "command", "page"}
+
+
+def read_ledger() -> list[dict[str, str]]:
+    """The entries of ``book/ledger.yml``, checked.
+
+    Raises:
+        ToolError: If an entry has an unknown key or status, or a status without what it stands on.
+    """
+    entries: list[dict[str, str]] = yaml.safe_load(LEDGER.read_text(encoding="utf-8"))
+    for entry in entries:
+        check_entry(entry)
+    return entries
+
+
+def check_entry(entry: Mapping[str, Any]) -> None:
+    """Refuse an entry that says more than there is.
+
+    Raises:
+        ToolError: If a key is unknown, or a status lacks its result file, reason or command.
+    """
+    name = f"ledger, {entry.get('paper')} {entry.get('item')}"
+    if unknown := set(entry) - KEYS:
+        raise ToolError(f"{name}: unknown key {sorted(unknown)[0]!r}")
+    if entry.get("paper") not in PAPERS or entry.get("status") not in STATUSES or not entry.get("what"):
+        raise ToolError(f"{name}: needs a paper, what it shows, and a status: one of {', '.join(STATUSES)}")
+    if entry["status"] in SHOWN:
+        if not (RESULTS / f"{entry.get('result')}.json").is_file():
+            raise ToolError(f"{name}: status {entry['status']!r} without results/{entry.get('result')}.json")
+        if not entry.get("ours") or not entry.get("page"):
+            raise ToolError(f"{name}: status {entry['status']!r} needs 'ours' and the 'page' that shows it")
+    if entry["status"] in ("different", "reduced") and not entry.get("why"):
+        raise ToolError(f"{name}: status {entry['status']!r} needs a reason under 'why'")
+    if entry["status"] == "needs the data" and not entry.get("command"):
+        raise ToolError(f"{name}: status 'needs the data' needs its command")
+
+
+RECORDED = re.compile(r"[\w-]+/[^|±]*?:[-+]?\.\d[f%]")
+
+
+def with_roles(cell: str) -> str:
+    """A cell with its numbers as roles; a spread stays on its number's line."""
+    if cell.startswith("published "):
+        return f"{{published}}`{cell.removeprefix('published ').strip()}`"
+    shown = RECORDED.sub(lambda match: f"{{recorded}}`{match[0]}`", cell)
+    return shown.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
+
+
+def cells_of(line: str) -> list[str]:
+    """The texts between a line's bars."""
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def table_lines(content: Sequence[str]) -> Iterator[str]:
+    """The Markdown of a ``{recorded-table}``.
+
+    Raises:
+        ToolError: If there is no header or no template, or they differ in length.
+    """
+    lines = [line for line in content if line.strip()]
+    if len(lines) < 3:
+        raise ToolError("recorded-table: expected a header, a line of templates, and at least one row")
+    header, templates = cells_of(lines[0]), cells_of(lines[1])
+    if len(header) != len(templates):
+        raise ToolError(f"recorded-table: {len(header)} headings, but {len(templates)} templates")
+    yield f"| {' | '.join(header)} |"
+    yield "| " + " | ".join(["---"] * len(header)) + " |"
+    for line in lines[2:]:
+        texts = cells_of(line)
+        try:
+            filled = [with_roles(template.format(*texts)) for template in templates]
+        except IndexError:
+            raise ToolError(f"recorded-table: the row {line!r} has too few texts for {lines[1]!r}") from None
+        yield f"| {' | '.join(filled)} |"
+
+
+def ledger_lines(entries: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """The Markdown of the ledger: one table a paper."""
+    for paper in PAPERS:
+        chosen = [entry for entry in entries if entry["paper"] == paper]
+        done = sum(entry["status"] in SHOWN for entry in chosen)
+        yield from ("", f"**{paper}**: {done} of {len(chosen)} shown", "")
+        yield from ("| in the paper | what it shows | status | ours | theirs |", "| --- | --- | --- | --- | --- |")
+        for entry in chosen:
+            status = f"[{entry['status']}]({entry['page']})" if entry.get("page") else entry["status"]
+            note = entry.get("why") or (f"`{entry['command']}`" if entry.get("command") else "")
+            shown = f"{status}: {note}" if note else status
+            yield (
+                "| "
+                + " | ".join(
+                    [
+                        entry["item"],
+                        entry["what"],
+                        shown,
+                        with_roles(entry.get("ours", "")),
+                        with_roles(entry.get("theirs", "")),
+                    ]
+                )
+                + " |"
+            )
+
+
+class _Drawn(SphinxDirective):
+    """A directive whose content is Markdown that it makes itself."""
+
+    has_content = True
+
+    def lines(self) -> Iterator[str]:
+        """The Markdown."""
+        raise NotImplementedError
+
+    def run(self) -> list[nodes.Node]:
+        """Parse what `lines` gives, in the page's own syntax."""
+        try:
+            lines = list(self.lines())
+        except ToolError as error:
+            return [self.state.document.reporter.error(str(error), line=self.lineno)]
+        box = nodes.container(classes=["ask-recorded"])
+        self.state.nested_parse(StringList(lines, source="recorded"), self.content_offset, box)
+        return [box]
+
+
+class RecordedTable(_Drawn):
+    """``{recorded-table}``: see the module."""
+
+    def lines(self) -> Iterator[str]:
+        """The table's Markdown."""
+        for name in sorted(set(re.findall(r"([\w-]+)/[^|±]*?:[-+]?\.\d", "\n".join(self.content)))):
+            self.env.note_dependency(str(RESULTS / f"{name}.json"))
+        return table_lines(list(self.content))
+
+
+class Ledger(_Drawn):
+    """``{ledger}``: all entries of ``book/ledger.yml``."""
+
+    def lines(self) -> Iterator[str]:
+        """The tables' Markdown."""
+        self.env.note_dependency(str(LEDGER))
+        return ledger_lines(read_ledger())
+
+
+def register(app: Sphinx) -> None:
+    """Add both directives to the book's extension."""
+    app.add_directive("recorded-table", RecordedTable)
+    app.add_directive("ledger", Ledger)
