@@ -196,7 +196,7 @@ def vectors_of(
     codes = {name: code.fit(*({high: maps[at][None]} for at in chosen)) for name, code in codes_of(high).items()}
     logits: Mapping[str, Representation] = {"fc8": Pooled(as_it_is, "logits")}
     asked = {"fc8_im": logits["fc8"], **rows_of(high, low), **controls_of(high), **codes, "box": Pooled(grid_box, high)}
-    found = extract(backbone, images, asked, batch=BATCH)
+    found: dict[str, torch.Tensor] = extract(backbone, images, asked, batch=BATCH)
     predicted = found.pop("box")
     truth = [true_cells(box, size, (m.shape[1], m.shape[2])) for box, size, m in zip(boxes, sizes, maps, strict=True)]
     under = [scda(each[None], mask[None]) for each, mask in zip(maps, truth, strict=True)]
