@@ -10,6 +10,12 @@ from ask_lib.train.config import Schedule, TrainConfig, differences
 from ask_lib.train.run import build
 from ask_lib.train.tasks import EXPERIMENTS, find_experiment
 from ask_lib.train.tasks.classification import ClassificationConfig
+from tools.imports import own_files
+
+
+def test_what_imports_the_experiments_stands_on_all_of_them():
+    found = {path.name for path in own_files(["ask_lib.train.tasks"])}
+    assert {f"{module}.py" for module, _ in EXPERIMENTS.values()} <= found
 
 
 @pytest.mark.parametrize("name", list(EXPERIMENTS))
@@ -29,6 +35,8 @@ def test_unknown_keys_are_refused_with_the_nearest():
         TrainConfig().override(["epoch=3"])
     with pytest.raises(ChoiceError, match="Did you mean 'warmup'"):
         TrainConfig().override(["schedule.warmap=1"])
+    with pytest.raises(ChoiceError, match="Did you mean 'augment'"):
+        TrainConfig().override(["agument.flip=0"])
     with pytest.raises(ChoiceError, match="Did you mean 'toy'"):
         find_experiment("toi")
 
@@ -48,7 +56,6 @@ def test_unknown_keys_are_refused_with_the_nearest():
         ("augment.crop=0.5", "augment.crop: expected 2 values"),
         ("lr.x=1", "single value"),
         ("augment=1", "augment"),
-        ("agument.flip=0", "Did you mean 'augment'"),
         ("lr=1" + 400 * "0", "lr: expected a finite number"),
         ("epochs=1" + 400 * "0", "epochs: expected a whole number"),
         ("lr=" + 100_000 * "[", "lr: expected a finite number"),

@@ -116,6 +116,20 @@ def test_what_a_run_froze_is_free_again(plain):
     assert all(parameter.requires_grad for parameter in task.network.parameters())
 
 
+@pytest.mark.parametrize("trains", [train, fit])
+def test_modules_set_to_evaluation_stay_so(plain, trains):
+    task, config = plain
+    task.network.train()[2].eval()
+    seen = []
+
+    def step(network, batch, generator):
+        seen.append(network[2].training)
+        return classification_step("rgb")(network, batch, generator)
+
+    trains(replace(task, step=step), replace(config, epochs=1))
+    assert not any(seen)
+
+
 def test_processes_part_no_class(plain):
     task, config = plain
     with pytest.raises(ConfigError, match="per_class"):
