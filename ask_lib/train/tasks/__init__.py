@@ -19,7 +19,10 @@ C = TypeVar("C", bound="TrainConfig")
 
 EXPERIMENTS: dict[str, tuple[str, str]] = {
     "toy": ("toy", "Coloured shapes made on the fly: trains in seconds, needs no data."),
-    "objects_pretrain": ("objects", "The 16 object classes that judge nothing, for the network that ships."),
+    "objects_pretrain": (
+        "objects",
+        "The 16 object classes that judge nothing, 300 frames of each, for the network that ships.",
+    ),
     "rooms_pretrain": ("rooms", "Scene classes of the rooms that no chapter looks at, for the networks that ship."),
 }
 """Name to the file that has the function, and what it is."""
