@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from ask_lib.train.config import TrainConfig
     from ask_lib.train.loop import Task
-    from ask_lib.train.tasks import rooms, toy  # noqa: F401  # imported by name below: fingerprints follow these lines
+
+    # Imported by name below: fingerprints follow this line.
+    from ask_lib.train.tasks import objects, rooms, toy  # noqa: F401
 
 C = TypeVar("C", bound="TrainConfig")
 
