@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL.Image import Image
+from scipy import ndimage
 from torch.nn import functional
 
 from ask_lib.data import transforms
@@ -26,9 +27,17 @@ from ask_lib.data.image_folder import PictureFolder, read_images
 from ask_lib.evaluate.controls import centre_mask
 from ask_lib.evaluate.retrieval import average_precision, hits, rank
 from ask_lib.evaluate.spread import Interval, bootstrap
-from ask_lib.methods.descriptors import PCA, l2_normalize
+from ask_lib.methods.descriptors import PCA, l2_normalize, to_descriptors
 from ask_lib.methods.encoding import POOLINGS, VLAD, FisherVector, avg_max_pool, avg_pool, max_pool, spoc
-from ask_lib.methods.scda import activation_map, bounding_box, mean_mask, scda, selection_mask
+from ask_lib.methods.scda import (
+    activation_map,
+    bounding_box,
+    largest_component,
+    lower_mask,
+    mean_mask,
+    scda,
+    selection_mask,
+)
 from ask_lib.models.backbones import Backbone, load_backbone
 from ask_lib.represent import Coded, Pooled, Representation, SCDAPlus, WithMirror, as_it_is, extract
 from ask_lib.results import without_machine
@@ -52,6 +61,15 @@ STEPS = {  # differences of two rows, query by query
     "the mirror": ("SCDA_flip+", "SCDA+"),
     "the mirror, without a mask": ("avg&max, flip", "avg&max"),
     "SCDA_flip+ against GeM": ("SCDA_flip+", "GeM"),
+}
+OPEN = {  # an open point settled otherwise, and the row that it is held against
+    "corners apart": "SCDA",
+    "halves as they are": "SCDA",
+    "a second component step": "SCDA+",
+    "the lower layer's own component": "SCDA+",
+    "enlarged bilinearly": "SCDA+",
+    "SCDA_flip+, alpha 1": "SCDA_flip+",
+    "selectVLAD, a plain sum": "selectVLAD",
 }
 Rows = Mapping[str, Representation]
 
@@ -87,6 +105,75 @@ def controls_of(high: str) -> dict[str, Representation]:
     }
 
 
+@dataclass(frozen=True)
+class TwoLayers:
+    """SCDA+ with another rule for the lower layer's mask.
+
+    Attributes:
+        high: The last map's layer.
+        low: The lower one.
+        rule: ``(lower maps (B, C, H, W), component (B, h, w))`` to bool ``(B, H, W)``.
+        alpha: Weight of the lower layer.
+    """
+
+    high: str
+    low: str
+    rule: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    alpha: float = 0.5
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The higher layer, the lower one."""
+        return (self.high, self.low)
+
+    def __call__(self, maps: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Both layers' SCDA, joined."""
+        high, low = maps[self.high], maps[self.low]
+        component = selection_mask(high)
+        return torch.cat([scda(high, component), self.alpha * scda(low, self.rule(low, component))], dim=1)
+
+    def weights(self, maps: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The higher layer's component."""
+        return selection_mask(maps[self.high]).float()
+
+
+def four_connected(features: torch.Tensor) -> torch.Tensor:
+    """The largest component where corners do not connect: bool ``(B, H, W)``."""
+    above = mean_mask(features)
+    kept = torch.zeros_like(above)
+    for at, one in enumerate(above.numpy()):
+        labels, count = ndimage.label(one.T)  # ties as ever: column by column
+        if count:
+            kept[at] = torch.from_numpy((labels == 1 + np.bincount(labels.ravel())[1:].argmax()).T)
+    return kept
+
+
+def _second_step(low: torch.Tensor, component: torch.Tensor) -> torch.Tensor:
+    return largest_component(lower_mask(low, component))
+
+
+def _own_component(low: torch.Tensor, component: torch.Tensor) -> torch.Tensor:
+    return selection_mask(low)
+
+
+def _bilinear(low: torch.Tensor, component: torch.Tensor) -> torch.Tensor:
+    size = (low.shape[2], low.shape[3])
+    smooth = functional.interpolate(component.float()[:, None], size, mode="bilinear")[:, 0]
+    return mean_mask(low) & (smooth > 0.5)
+
+
+def open_rows(high: str, low: str) -> dict[str, Representation]:
+    """What the talk leaves open, settled in the other way; ``OPEN`` says what each is held against."""
+    return {
+        "corners apart": Pooled(scda, high, four_connected),
+        "halves as they are": Pooled(avg_max_pool, high, selection_mask),
+        "a second component step": TwoLayers(high, low, _second_step),
+        "the lower layer's own component": TwoLayers(high, low, _own_component),
+        "enlarged bilinearly": TwoLayers(high, low, _bilinear),
+        "SCDA_flip+, alpha 1": WithMirror(SCDAPlus(high, low, 1.0)),
+    }
+
+
 def codes_of(high: str) -> dict[str, Coded]:
     """The rows that need a codebook, of two words as in SCDA's tables."""
     return {
@@ -95,6 +182,32 @@ def codes_of(high: str) -> dict[str, Coded]:
         "selectVLAD": Coded(VLAD(2), high, selection_mask),
         "selectFV": Coded(FisherVector(2), high, selection_mask),
     }
+
+
+@dataclass(frozen=True)
+class PlainSum:
+    """A codebook's vector as the talk has VLAD: no root, no unit length.
+
+    Attributes:
+        coded: The same with both, fitted.
+    """
+
+    coded: Coded
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The one layer."""
+        return self.coded.layers
+
+    def __call__(self, maps: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """The sums of residuals, joined."""
+        features = maps[self.coded.layer]
+        mask = None if self.coded.mask is None else self.coded.mask(features)
+        return self.coded.codebook.encode(to_descriptors(features), mask)
+
+    def weights(self, maps: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Those of the other."""
+        return self.coded.weights(maps)
 
 
 @dataclass(frozen=True)
@@ -207,6 +320,15 @@ def precisions(
     """Average precision of each query, at one and at five results."""
     found = hits(rank(vectors[queries], vectors[gallery], top=5), labels[queries], labels[gallery])
     return {f"top{k}": 100 * average_precision(found, k) for k in (1, 5)}
+
+
+def of_possible(
+    vectors: torch.Tensor, labels: torch.Tensor, queries: torch.Tensor, gallery: torch.Tensor
+) -> torch.Tensor:
+    """Average precision of each query at five, divided by what five results could hold in place of what they hold."""
+    found = hits(rank(vectors[queries], vectors[gallery], top=5), labels[queries], labels[gallery])
+    relevant = (labels[gallery][None] == labels[queries][:, None]).sum(dim=1)
+    return 100 * average_precision(found, 5, relevant=relevant)
 
 
 def compressed(vectors: torch.Tensor, gallery: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -32,12 +32,27 @@ from ask_lib.models.backbones import Backbone, load_backbone
 from ask_lib.represent import Pooled, Representation, as_it_is, extract
 from ask_lib.results import without_machine
 from experiments.recording import KEPT, code_digest, kept, parser_of, run, save
-from experiments.scda import BATCH, Lazy, codes_of, controls_of, cut, grid_box, precisions, rows_of, to_fit_on
+from experiments.scda import (
+    BATCH,
+    OPEN,
+    Lazy,
+    PlainSum,
+    codes_of,
+    controls_of,
+    cut,
+    four_connected,
+    grid_box,
+    of_possible,
+    open_rows,
+    precisions,
+    rows_of,
+    to_fit_on,
+)
 from tools.imports import digest
 
 SIZES = {"stored": None, "long384": 384}
 SHORTER = {"an eighth": 8, "a sixteenth": 16}  # of SCDA_flip+; the paper's 512 and 256 of 4,096
-CLASSIFIED = ("fc8_im", "avg", "max", "avg&max", "SCDA", "SCDA+", "SCDA_flip+")
+CLASSIFIED = ("fc8_im", "avg", "max", "avg&max", "SCDA", "SCDA+", "SCDA_flip+", "SCDA_flip+, alpha 1")
 
 
 @dataclass(frozen=True)
@@ -160,6 +175,10 @@ def measure(backbone: Backbone, birds: Birds, longest: int | None) -> dict[str, 
     ours = (overlap["SCDA"] > 0.5).double()
     for name in ("all above the mean", "centre mask of its area", "average true box"):
         found |= _interval(f"box over {name}", 100 * (ours - (overlap[name] > 0.5).double()))
+    for name, row in OPEN.items():
+        found |= _interval(f"open {name}", scores[name]["top1"] - scores[row]["top1"])
+    found["SCDA top5 of possible"] = float(of_possible(rows["SCDA"], birds.label, test, train).mean())
+    found["corners apart changed"] = 100 * float(torch.tensor([_changed(each) for each in maps]).double().mean())
     for step, (after, before) in {
         "the largest piece": ("SCDA", "SCDA, all above"),
         "over its centre mask": ("SCDA", "as many cells in the middle"),
@@ -173,6 +192,11 @@ def measure(backbone: Backbone, birds: Birds, longest: int | None) -> dict[str, 
         svm = LinearSVM(dual=len(train) < unit.shape[1]).fit(unit[train], birds.label[train])
         found[f"svm {name}"] = 100 * svm.accuracy(unit[test], birds.label[test])
     return {"values": {name: round(value, 4) for name, value in found.items()}}
+
+
+def _changed(features: torch.Tensor) -> bool:
+    """Whether the component is another one where corners do not connect; ``(C, H, W)``."""
+    return not torch.equal(four_connected(features[None]), selection_mask(features[None]))
 
 
 def _interval(name: str, differences: torch.Tensor) -> dict[str, float]:
@@ -195,7 +219,15 @@ def vectors_of(
     chosen = to_fit_on(birds.label, birds.train.nonzero()[:, 0])
     codes = {name: code.fit(*({high: maps[at][None]} for at in chosen)) for name, code in codes_of(high).items()}
     logits: Mapping[str, Representation] = {"fc8": Pooled(as_it_is, "logits")}
-    asked = {"fc8_im": logits["fc8"], **rows_of(high, low), **controls_of(high), **codes, "box": Pooled(grid_box, high)}
+    asked: dict[str, Representation] = {
+        "fc8_im": logits["fc8"],
+        **rows_of(high, low),
+        **controls_of(high),
+        **open_rows(high, low),
+        **codes,
+        "selectVLAD, a plain sum": PlainSum(codes["selectVLAD"]),
+        "box": Pooled(grid_box, high),
+    }
     found: dict[str, torch.Tensor] = extract(backbone, images, asked, batch=BATCH)
     predicted = found.pop("box")
     truth = [true_cells(box, size, (m.shape[1], m.shape[2])) for box, size, m in zip(boxes, sizes, maps, strict=True)]
