@@ -159,7 +159,7 @@ def draw_cover(path: Path) -> None:
         return
     found = scene()
     with plots.style():
-        figure, grid = plots.figure(2, 3, size=(8.4, 5.6))
+        figure, grid = plots.figure(2, 3, size=(7.6, 5.2))
         for axes, (name, idea, draw) in zip(grid.flat, PANELS, strict=True):
             plots.picture(axes, found.picture)
             draw(axes, found)

@@ -27,7 +27,8 @@ from tools.project import BUILD, ROOT
 
 PANELS = BUILD / "panels"
 MODES = ("light", "dark")
-NATURAL, SMALLEST = 104, 67  # CSS pixels an inch: text of 11 points has 16 and 10 pixels
+NATURAL, SMALLEST = 104, 64  # CSS pixels an inch: text of 11 points has 16 and 10 pixels
+WHITE = 0.1  # the alpha of paper, and less
 
 
 class panels(nodes.General, nodes.Element):  # type: ignore[misc]
@@ -55,10 +56,12 @@ def darkened(pixels: NDArray[np.uint8], pictures: list[list[float]]) -> NDArray[
     turned = ink.max(axis=2, keepdims=True) + ink.min(axis=2, keepdims=True)
     drawn = np.concatenate([1 - turned + ink, alpha], axis=2)  # (H, W, 4), lightness mirrored in HLS
     for left, top, right, bottom in pictures:
-        rows = slice(max(round(top * height), 0), max(round(bottom * height), 0))
-        columns = slice(max(round(left * width), 0), max(round(right * width), 0))
-        drawn[rows, columns, :3] = colour[rows, columns]
-        drawn[rows, columns, 3] = 1
+        y0, y1, x0, x1 = round(top * height), round(bottom * height), round(left * width), round(right * width)
+        inside = np.zeros((height, width), bool)
+        inside[max(y0 - 1, 0) : y1 + 1, max(x0 - 1, 0) : x1 + 1] = True
+        inside &= alpha[..., 0] > WHITE  # a box ends within a pixel: paper at its edge is none of the picture
+        inside[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1] = True
+        drawn[inside] = np.concatenate([colour, np.ones_like(alpha)], axis=2)[inside]
     return np.asarray(np.round(drawn * 255), dtype=np.uint8)
 
 
@@ -85,10 +88,9 @@ def parts_of(source: Path, alt: str, folder: Path = PANELS) -> panels:
         pixels = np.asarray(image.convert("RGB"))  # (H, W, 3)
     folder.mkdir(parents=True, exist_ok=True)
     name, (height, width) = hashlib.sha256(source.read_bytes()).hexdigest()[:16], pixels.shape[:2]
-    edges = [
-        [round(share * size) for share in layout[key]] + [size] for key, size in (("rows", height), ("columns", width))
-    ]
-    cells = list(itertools.product(*map(itertools.pairwise, edges)))  # ((top, bottom), (left, right)), row by row
+    rows = [(round(top * height), round(bottom * height)) for top, bottom in layout["rows"]]
+    columns = itertools.pairwise([*(round(share * width) for share in layout["columns"]), width])
+    cells = list(itertools.product(rows, columns))
     row = panels(alt=alt)
     for mode, whole in zip(MODES, (pixels, darkened(pixels, layout["pictures"])), strict=True):
         for count, ((top, bottom), (left, right)) in enumerate(cells):

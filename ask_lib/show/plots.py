@@ -36,33 +36,30 @@ def style() -> AbstractContextManager[None]:
 
 def use_style() -> None:
     """Use the book's style from here on (a chapter's setup cell)."""
-    from IPython import get_ipython
-
     plt.style.use(STYLE)
-    if shell := get_ipython():
-        shell.display_formatter.formatters["image/png"].for_type(Figure, _png)
 
 
 def layout(drawn: Figure) -> str:
-    """Where a figure's columns and, if each panel has a title, rows begin; its pictures' boxes; its width in inches.
+    """Where a figure's columns begin and, if each panel has a title, its rows lie; its pictures' boxes; its inches.
 
-    All but the last are shares of the figure, as ``bbox_inches="tight"`` cuts it: JSON, which a PNG keeps as a text.
+    All but the width in inches are shares of what ``bbox_inches="tight"`` cuts out. JSON, which a PNG keeps as a text.
     """
     drawn.draw_without_rendering()
     whole = drawn.get_tightbbox().padded(plt.rcParams["savefig.pad_inches"])  # inches
     size, corner = np.array(whole.size) * drawn.dpi, np.array(whole.min) * drawn.dpi
-    columns, rows = {0: 0.0}, {0: 0.0}
     panels = [(axes, spec) for axes in drawn.axes if (spec := axes.get_subplotspec()) and axes.has_data()]
+    columns, rows = {0: 0.0}, dict[int, tuple[float, float]]()
     for axes, spec in panels:
-        (x0, _), (_, y1) = (np.asarray(axes.get_tightbbox()) + np.array([[-3, 0], [0, 3]]) - corner) / size
-        for starts, at, start in ((columns, spec.colspan.start, x0), (rows, spec.rowspan.start, 1 - y1)):
-            starts[at] = min(starts.get(at, 1.0), start)
+        (left, low), (_, high) = (np.asarray(axes.get_tightbbox()) + np.array([[-3, -3], [0, 3]]) - corner) / size
+        columns[spec.colspan.start] = min(columns.get(spec.colspan.start, 1.0), left)
+        top, bottom = rows.get(spec.rowspan.start, (1.0, 0.0))
+        rows[spec.rowspan.start] = (min(top, 1 - high), max(bottom, 1 - low))
     images = [axes for axes in drawn.axes if axes.images or any(isinstance(c, QuadMesh) for c in axes.collections)]
     boxes = [(axes.get_window_extent().get_points() - corner) / size for axes in images]  # each (2, 2), y up
-    about = {"columns": sorted(columns.values()), "rows": sorted(rows.values()), "inches": whole.width}
-    if not all(axes.get_title() for axes, _ in panels):
-        about["rows"] = [0.0]
-    return json.dumps({**about, "pictures": [[x0, 1 - y1, x1, 1 - y0] for (x0, y0), (x1, y1) in boxes]})
+    pictures = [(x0, 1 - y1, x1, 1 - y0) for (x0, y0), (x1, y1) in boxes]
+    lines = sorted(rows.values()) if panels and all(axes.get_title() for axes, _ in panels) else [(0, 1)]
+    about = {"columns": sorted(columns.values()), "rows": lines, "pictures": pictures, "inches": whole.width}
+    return json.dumps(about)
 
 
 def figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] | None = None) -> tuple[Figure, Any]:
@@ -71,8 +68,14 @@ def figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] | None 
     Width and height (``size``) are in inches; by default 3.2 x 2.6 a panel. A column is at most 5.2 wide, so that its
     labels can be read on a phone.
     """
+    from IPython import get_ipython
+    from IPython.core.pylabtools import print_figure
+
     width, height = size or (3.2 * columns, 2.6 * rows)
     drawn, grid = plt.subplots(rows, columns, figsize=(min(width, WIDEST * columns), height), squeeze=False)
+    if shell := get_ipython():  # known to matplotlib's notebook backend only now
+        png = shell.display_formatter.formatters["image/png"]
+        png.for_type(Figure, lambda one: print_figure(one, base64=True, metadata={"layout": layout(one)}))
     return drawn, grid
 
 
@@ -184,14 +187,7 @@ def save_atomic(drawn: Figure, path: Path) -> None:
     plt.close(drawn)
 
 
-def _png(drawn: Figure) -> str:
-    from IPython.core.pylabtools import print_figure
-
-    return str(print_figure(drawn, base64=True, metadata={"layout": layout(drawn)}))
-
-
 def _grid(image: np.ndarray) -> Extent:
-    """A picture's extent, for ``imshow``."""
     return -0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5
 
 
