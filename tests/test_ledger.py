@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
 from ask_lib.results import read_result
-from tools.project import ToolError
-from tools.records import check_entry, ledger_lines, read_ledger, table_lines, with_roles
+from tools.project import ROOT, ToolError
+from tools.records import PAPERS, check_entry, ledger_lines, outcome, read_ledger, table_lines, with_roles
 from tools.results import RESULTS
 
 # Counted in the papers: SCDA Tables 1-5, masks, two layers; CLP Table 1, quantisation; IA Tables 1, 2, Figs. 2, 3,
@@ -66,10 +67,17 @@ def test_a_recorded_table_fills_its_templates():
     )
     assert lines == [
         "| row | ours |",
-        "| --- | --- |",
+        "| --- | ---: |",
         "| all cells | {recorded}`run/avg&max top1:.1f` |",
         "| SCDA | {recorded}`run/SCDA top1:.1f` |",
     ]
+
+
+def test_a_column_has_one_number_of_decimals():
+    content = ["| row | a | b |", "| {0} | run/x:.{1}f | run/y:+.1f |"]
+    assert len(list(table_lines([*content, "one | 1", "two | 1"]))) == 4
+    with pytest.raises(ToolError, match="the column 'a' mixes numbers with 1 and 2 decimals"):
+        list(table_lines([*content, "one | 1", "two | 2"]))
 
 
 @pytest.mark.parametrize(
@@ -81,8 +89,21 @@ def test_a_broken_recorded_table_says_so(content: list[str]):
 
 
 def test_the_ledger_counts_what_is_shown():
-    lines = list(ledger_lines([WHOLE | {"status": "to come"}, WHOLE | {"status": "needs the data", "command": "x"}]))
-    assert "**SCDA**: 0 of 2 shown" in lines and any("`x`" in line for line in lines)
+    lines = list(
+        ledger_lines("SCDA", [WHOLE | {"status": "to come"}, WHOLE | {"status": "needs the data", "command": "x"}])
+    )
+    assert "0 of 2 shown." in lines and "| Table 1 | boxes | needs the data: `x` |" in lines
+
+
+def test_an_outcome_shows_numbers_only_where_there_are_some():
+    assert outcome({"status": "to come"}) == "to come"
+    shown = {"status": "reduced", "page": "p.md", "why": "few birds", "ours": "a/b:.1f", "theirs": "published x/y"}
+    assert outcome(shown) == ("[reduced](p.md): few birds. Ours: {recorded}`a/b:.1f`; the paper's: {published}`x/y`")
+
+
+def test_the_page_has_each_papers_part():
+    page = (ROOT / "book" / "ledger.md").read_text()
+    assert re.findall(r"^```\{ledger\} (\w+)$", page, re.MULTILINE) == list(PAPERS)
 
 
 def pets(name: str) -> float:

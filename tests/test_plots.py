@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from PIL import Image
 
 from ask_lib.errors import ShapeError
+from ask_lib.methods.scda import selection_mask
 from ask_lib.show import plots
-from tools.cover import draw_cover
+from tools.cover import draw_cover, keypoints, scene
 
 
 @pytest.fixture(autouse=True)
@@ -100,11 +106,68 @@ def test_an_interrupted_save_leaves_no_broken_file(tmp_path: Path, monkeypatch: 
     assert path.read_text() == "old"
 
 
-def test_the_cover_is_the_same_each_time(tmp_path: Path):
-    for name in ("a.svg", "b.svg"):
-        draw_cover(tmp_path / name)
-    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
-    assert (tmp_path / "a.svg").stat().st_size < 300_000
+def test_the_cover_has_a_real_mask_and_is_drawn_once(tmp_path: Path):
+    path = tmp_path / "cover.png"
+    draw_cover(path)
+    first = path.stat().st_mtime_ns
+    about = json.loads(Image.open(path).text["layout"])  # type: ignore[attr-defined]
+    assert [len(about[key]) for key in ("columns", "rows", "pictures")] == [3, 2, 6]
+    draw_cover(path)
+    assert path.stat().st_mtime_ns == first and path.stat().st_size < 1_500_000
+    found = scene()
+    assert found.mask.tolist() == selection_mask(torch.from_numpy(found.maps)[None])[0].tolist()
+    assert 0 < found.mask.sum() < found.mask.size
+
+
+def test_the_covers_points_are_no_neighbours():
+    points = keypoints(np.random.default_rng(0).random((7, 10)).astype(np.float32))
+    assert len(points) == 6
+    assert all(max(abs(a - c), abs(b - d)) > 1 for (a, b), (c, d) in itertools.combinations(points, 2))
+
+
+def about(drawn: Figure) -> dict[str, list[float]]:
+    return json.loads(plots.layout(drawn))  # type: ignore[no-any-return]
+
+
+def test_a_layout_says_where_columns_rows_and_pictures_lie():
+    drawn, grid = plots.figure(2, 3)
+    for count, axes in enumerate(grid.flat):
+        plots.heat_map(axes, np.ones((4, 4)), str(count), label="a long label" if count == 1 else "")
+    found = about(drawn)
+    assert len(found["columns"]) == 3 and len(found["rows"]) == 2 and len(found["pictures"]) == 7  # and a colour bar
+    bar = max(box[2] for box in found["pictures"][:7] if box[0] < found["columns"][2])
+    assert found["columns"][1] < bar < found["columns"][2]
+    grid[1, 2].set_title("")
+    assert about(drawn)["rows"] == [[0, 1]]  # a panel without a title stays below the one that names it
+
+
+def test_a_layout_is_that_of_the_saved_picture(tmp_path: Path):
+    drawn, grid = plots.figure(1, 2, size=(6, 2))
+    for axes in grid.flat:
+        plots.picture(axes, np.zeros((30, 40, 3), np.uint8), "black")
+    plots.save_atomic(drawn, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        boxes = json.loads(image.text["layout"])["pictures"]  # type: ignore[attr-defined]
+        dark = np.asarray(image.convert("L")) < 128
+    for left, top, right, bottom in boxes:
+        rows = slice(round(top * dark.shape[0]) + 2, round(bottom * dark.shape[0]) - 2)
+        columns = slice(round(left * dark.shape[1]) + 2, round(right * dark.shape[1]) - 2)
+        assert dark[rows, columns].all()
+        dark[rows.start - 4 : rows.stop + 4, columns.start - 4 : columns.stop + 4] = False
+    assert dark[round(0.4 * dark.shape[0]) :].sum() == 0  # all else is paper, and the titles above
+
+
+def test_a_column_is_no_wider_than_a_phone_can_show():
+    assert plots.figure(size=(9, 3))[0].get_size_inches().tolist() == [plots.WIDEST, 3]
+    assert plots.figure(1, 4, size=(9, 3))[0].get_size_inches().tolist() == [9, 3]
+
+
+def test_a_heat_map_lies_on_its_pictures_grid():
+    _, grid = plots.figure()
+    axes = plots.heat_map(grid[0, 0], np.ones((3, 5)), over=np.zeros((60, 100, 3), np.uint8))
+    below, above = axes.images
+    assert below.get_extent() == above.get_extent() == [-0.5, 99.5, 59.5, -0.5]
+    assert np.asarray(above.get_array()).shape == (3, 5) and 0 < above.get_alpha() < 1
 
 
 def test_intervals_show_means_ends_and_marked_names():
@@ -125,15 +188,13 @@ NASTY = ["a$b_$c.png", r"\frac{x", "$", "{picture}", "line\nbreak", "bell\x07\x1
 @pytest.mark.parametrize("text", NASTY, ids=range(len(NASTY)))
 @pytest.mark.filterwarnings("ignore:Glyph")
 def test_every_text_is_shown_as_it_is(text: str):
-    drawn, grid = plt.subplots(1, 5)  # of any style
+    drawn, grid = plt.subplots(1, 3)  # of any style
     image, ones = np.zeros((4, 4, 3), np.uint8), np.ones((2, 2))
     plots.picture(grid[0], image, text)
     plots.heat_map(grid[1], ones, text, label=text)
-    plots.bars(grid[2], [text], [1.0], label=text, title=text)
-    plots.intervals(grid[3], [text], [1.0], [0.5], [1.5], label=text, title=text)
-    plots.dots(grid[4], [text], np.ones((1, 2)), label=text, title=text)
+    plots.intervals(grid[2], [text], [1.0], [0.5], [1.5], label=text, title=text)
     drawn.canvas.draw()
     safe = text.replace("\x07", "\\x07").replace("\x1b", "\\x1b").replace("\udcff", "\\udcff")
     texts = [each.get_title() for each in grid] + [each.get_xlabel() for each in grid[2:]]
     texts += [each.get_yticklabels()[0].get_text() for each in grid[2:]] + [drawn.axes[-1].get_ylabel()]
-    assert texts == [safe] * 12
+    assert texts == [safe] * 6

@@ -41,14 +41,14 @@ def test_a_recorded_run_names_a_commit_of_this_history(path: Path):
 @pytest.mark.parametrize(
     ("value", "spec", "shown"),
     [
-        (-0.04, "+.1f", "+0.0"),
+        (-0.04, "+.1f", "0.0"),
         (-0.04, ".1f", "0.0"),
-        (-0.06, "+.1f", "-0.1"),
-        (-0.04, "+.2f", "-0.04"),
-        (-10.0, ".0f", "-10"),
+        (-0.06, "+.1f", "\u22120.1"),
+        (-0.04, "+.2f", "\u22120.04"),
+        (-10.0, ".0f", "\u221210"),
     ],
 )
-def test_a_page_shows_no_minus_zero(
+def test_a_page_shows_a_true_minus_and_no_minus_zero(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: float, spec: str, shown: str
 ):
     monkeypatch.setattr(results, "RESULTS", tmp_path)

@@ -46,6 +46,8 @@ class _Reader(HTMLParser):
         self._note_loads(tag, given)
         if tag == "img" and not given.get("alt", "").strip() and given.get("role") != "presentation":
             self.page.without_alt.append(given.get("src", "?"))
+        if given.get("role") == "img" and "aria-label" in given and not given["aria-label"].strip():
+            self.page.without_alt.append(given.get("class", tag))
         if tag == "article":
             self._article += 1
         if tag in ("script", "style"):

@@ -1,146 +1,169 @@
-"""The cover: one drawn room, and the five ways to choose places in it. A schematic, computed by no network."""
+"""The cover: a rendered room, SCDA's mask on it, and sketches of four other ways to choose places in it.
+
+The mask is the method's, computed by the network that ships with the book. The sketches are made from the responses of
+the same network; they stand in until their methods are there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from matplotlib.patches import Circle, Ellipse, FancyBboxPatch, Polygon, Rectangle
-from scipy import ndimage
+from matplotlib.patches import Circle
+from numpy.typing import NDArray
 
+from ask_lib.data import transforms
+from ask_lib.methods.scda import selection_mask
+from ask_lib.models.backbones import load_backbone
+from ask_lib.models.features import FeatureTap
 from ask_lib.show import plots
+from ask_scenes import rooms
+from tools.imports import digest
+from tools.inputs import files_behind
+from tools.project import ROOT, tree_bytes
 
-WIDTH, HEIGHT = 16, 12  # cells; the room is drawn in the same units
-WALL, FLOOR, WOOD, CLOTH, DARK = "#e9e4da", "#c9b79c", "#9b7653", "#5f7f95", "#3d4a52"
-
-
-def _room(axes: Axes) -> None:
-    """A living room in a dozen shapes, y down."""
-    axes.add_patch(Rectangle((0, 0), WIDTH, 8, color=WALL, lw=0))
-    axes.add_patch(Polygon([(0, 8), (WIDTH, 8), (WIDTH, HEIGHT), (0, HEIGHT)], color=FLOOR, lw=0))
-    axes.add_patch(Rectangle((0, 7.75), WIDTH, 0.25, color="#f6f3ee", lw=0))
-    axes.add_patch(Ellipse((8.2, 10.6), 11.5, 2.0, color="#b58f7c", lw=0))
-    _window(axes)
-    axes.add_patch(Rectangle((7.4, 1.6), 2.6, 1.9, fc="#d8b26e", ec=WOOD, lw=1.2))
-    axes.add_patch(Polygon([(7.4, 3.5), (8.5, 2.3), (9.2, 3.0), (9.6, 2.6), (10, 3.5)], color="#7d9471", lw=0))
-    _sofa(axes)
-    _table(axes)
-    _lamp(axes)
+ROOM, SHOWN, READ = 1, (300, 400), (120, 160)  # a bedroom of the validation split; pixels for you and for the network
+K, DARKEST = 6, 0.78
 
 
-def _window(axes: Axes) -> None:
-    axes.add_patch(Rectangle((1.2, 1.0), 3.6, 4.2, fc="#cfe3ee", ec="white", lw=2.5))
-    axes.plot([3.0, 3.0], [1.0, 5.2], color="white", lw=2)
-    axes.plot([1.2, 4.8], [3.0, 3.0], color="white", lw=2)
+@dataclass(frozen=True)
+class Scene:
+    """What the panels are made from.
+
+    Attributes:
+        picture: The room ``(H, W, 3)``, uint8.
+        mask: SCDA's, bool ``(h, w)``.
+        maps: The last layer's responses ``(C, h, w)``.
+    """
+
+    picture: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+    maps: NDArray[np.float32]
+
+    @property
+    def extent(self) -> plots.Extent:
+        """The picture's, for ``imshow``."""
+        height, width = self.picture.shape[:2]
+        return -0.5, width - 0.5, height - 0.5, -0.5
+
+    @property
+    def strength(self) -> NDArray[np.float32]:
+        """The responses' sum over channels, its largest 1: ``(h, w)``."""
+        total = self.maps.sum(axis=0)
+        return np.asarray(total / total.max(), dtype=np.float32)
 
 
-def _sofa(axes: Axes) -> None:
-    box = "round,pad=0,rounding_size=0.35"
-    axes.add_patch(FancyBboxPatch((5.0, 5.2), 7.0, 2.6, boxstyle=box, fc="#4f6f86", lw=0))
-    for left in (5.5, 8.6):
-        axes.add_patch(FancyBboxPatch((left, 6.9), 2.9, 1.5, boxstyle=box, fc=CLOTH, lw=0))
-    for left in (4.5, 11.6):
-        axes.add_patch(FancyBboxPatch((left, 6.2), 0.9, 2.7, boxstyle=box, fc="#47657a", lw=0))
-    axes.add_patch(FancyBboxPatch((5.8, 5.9), 1.3, 1.2, boxstyle=box, fc="#d99a5b", lw=0))
+def _room(size: tuple[int, int]) -> NDArray[np.uint8]:
+    frame = rooms.render_room(ROOM, seed=0, split="val", options=rooms.RoomOptions(size=size))
+    return np.ascontiguousarray(frame.rgb.transpose(1, 2, 0))
 
 
-def _table(axes: Axes) -> None:
-    for left in (6.2, 10.2):
-        axes.plot([left, left], [9.8, 11.0], color=DARK, lw=2.4)
-    axes.add_patch(FancyBboxPatch((5.8, 9.5), 4.8, 0.4, boxstyle="round,pad=0,rounding_size=0.15", fc=WOOD, lw=0))
-    axes.add_patch(Rectangle((7.0, 9.2), 1.4, 0.3, color="#b5483f", lw=0))
+def scene() -> Scene:
+    """Render the room and let the network read it."""
+    backbone = load_backbone("rooms_vgg", "rooms")
+    pixels = torch.from_numpy(_room(READ)).permute(2, 0, 1)[None].float() / 255  # (1, 3, h, w)
+    with FeatureTap(backbone.network, backbone.last_layer) as tap, torch.no_grad():
+        features = tap(transforms.normalize(pixels, backbone.mean, backbone.std))[backbone.last_layer]
+    return Scene(_room(SHOWN), selection_mask(features)[0].numpy(), features[0].numpy())
 
 
-def _lamp(axes: Axes) -> None:
-    axes.plot([13.9, 13.9], [4.0, 10.2], color=DARK, lw=2)
-    axes.add_patch(Ellipse((13.9, 10.2), 1.6, 0.4, color=DARK, lw=0))
-    axes.add_patch(Polygon([(13.1, 4.2), (14.7, 4.2), (14.3, 2.7), (13.5, 2.7)], color="#f2d28b", lw=0))
-
-
-def _activation() -> np.ndarray:
-    """A made-up activation map: bumps where the room's objects stand."""
-    y, x = np.mgrid[0:HEIGHT, 0:WIDTH] + 0.5  # (H, W)
-    bumps = [(8.5, 6.8, 3.0, 1.5, 1.0), (13.9, 3.6, 1.0, 1.2, 0.7), (8.2, 9.6, 2.2, 0.8, 0.6), (3, 3, 1.4, 1.8, 0.35)]
-    return np.asarray(
-        sum(h * np.exp(-(((x - cx) / w) ** 2) - ((y - cy) / t) ** 2) for cx, cy, w, t, h in bumps), dtype=float
-    )
-
-
-def _shade(axes: Axes, weight: np.ndarray) -> None:
-    """Dim what has little weight and outline what is kept: readable without colour."""
+def _veil(axes: Axes, found: Scene, weight: NDArray[np.float32]) -> None:
+    """Dim what has little weight ``(h, w)``, 0 to 1."""
     veil = np.zeros((*weight.shape, 4))
-    veil[..., :3] = 0.08
-    veil[..., 3] = 0.78 * (1 - weight)
-    axes.imshow(veil, extent=(0, WIDTH, HEIGHT, 0), interpolation="nearest", zorder=5)
+    veil[..., 3] = DARKEST * (1 - weight)
+    axes.imshow(veil, extent=found.extent, interpolation="bilinear")
 
 
-def _outline(axes: Axes, mask: np.ndarray) -> None:
-    plots.mask_outline(axes, mask, extent=(0, WIDTH, HEIGHT, 0), color=plots.ORANGE, linewidth=1.6)
+def _plain(axes: Axes, found: Scene) -> None:
+    """Every place speaks."""
 
 
-def _scda(axes: Axes) -> None:
-    components, _ = ndimage.label(_activation() > _activation().mean(), structure=np.ones((3, 3)))
-    mask = components == np.bincount(components[components > 0]).argmax()
-    _shade(axes, mask.astype(float))
-    _outline(axes, mask)
+def _scda(axes: Axes, found: Scene) -> None:
+    plots.selected(axes, found.picture, found.mask)
 
 
-def _channels(axes: Axes) -> None:
-    y, x = np.mgrid[0:HEIGHT, 0:WIDTH] + 0.5
-    for cx, cy, colour in ((8.5, 6.8, plots.ORANGE), (13.9, 3.8, plots.SKY), (3.0, 3.1, plots.GREEN)):
-        weight = np.exp(-(((x - cx) / 2.0) ** 2) - ((y - cy) / 1.5) ** 2)
-        tint = np.zeros((HEIGHT, WIDTH, 4))
+def _channels(axes: Axes, found: Scene) -> None:
+    """The strongest channel, and the strongest of those whose largest responses lie elsewhere, twice."""
+    peaks = np.array([np.unravel_index(one.argmax(), one.shape) for one in found.maps])  # (C, 2)
+    chosen: list[int] = []
+    for channel in np.argsort(-found.maps.max(axis=(1, 2))):
+        if all(np.abs(peaks[channel] - peaks[other]).sum() > 2 for other in chosen):
+            chosen.append(int(channel))
+    for channel, colour in zip(chosen, (plots.ORANGE, plots.SKY, plots.PINK), strict=False):
+        tint = np.zeros((*found.strength.shape, 4))
         tint[..., :3] = to_rgb(colour)
-        tint[..., 3] = 0.85 * weight
-        axes.imshow(tint, extent=(0, WIDTH, HEIGHT, 0), interpolation="nearest", zorder=5)
+        tint[..., 3] = 0.8 * found.maps[channel] / found.maps[channel].max()
+        axes.imshow(tint, extent=found.extent, interpolation="nearest")
 
 
-def _activeness(axes: Axes) -> None:
-    weight = _activation()
-    _shade(axes, (weight / weight.max()) ** 0.7)
+def _activeness(axes: Axes, found: Scene) -> None:
+    _veil(axes, found, found.strength**0.7)
 
 
-def _erased(axes: Axes) -> None:
-    mask = _activation() > 0.7 * _activation().max()
-    grey = np.zeros((HEIGHT, WIDTH, 4))
+def _erased(axes: Axes, found: Scene) -> None:
+    mask = found.strength > 0.7
+    grey = np.zeros((*mask.shape, 4))
     grey[mask] = (0.55, 0.55, 0.55, 1.0)
-    axes.imshow(grey, extent=(0, WIDTH, HEIGHT, 0), interpolation="nearest", zorder=5)
-    _outline(axes, mask)
+    axes.imshow(grey, extent=found.extent, interpolation="nearest")
+    plots.mask_outline(axes, mask, extent=found.extent)
 
 
-def _keypoints(axes: Axes) -> None:
-    _shade(axes, np.full((HEIGHT, WIDTH), 0.55))
-    for cx, cy in ((6.5, 6.4), (10.8, 7.6), (13.9, 3.5), (8.0, 9.5), (3.0, 3.4), (8.8, 2.5)):
-        axes.add_patch(Circle((cx, cy), 0.62, fc="none", ec="white", lw=3.4, zorder=6))
-        axes.add_patch(Circle((cx, cy), 0.62, fc="none", ec=plots.ORANGE, lw=2.0, zorder=7))
+def keypoints(strength: NDArray[np.float32], k: int = K) -> list[tuple[int, int]]:
+    """The ``k`` strongest cells (row, column) of a map ``(h, w)``, no two of them neighbours."""
+    left, found = strength.copy(), []
+    for _ in range(k):
+        y, x = map(int, np.unravel_index(left.argmax(), left.shape))
+        found.append((y, x))
+        left[max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2] = -1
+    return found
 
 
-PANELS: tuple[tuple[str, str, Callable[[Axes], None]], ...] = (
-    ("One scene", "every place speaks", lambda axes: None),
+def _points(axes: Axes, found: Scene) -> None:
+    _veil(axes, found, np.full_like(found.strength, 0.5))
+    (rows, columns), (height, width) = found.strength.shape, found.picture.shape[:2]
+    for y, x in keypoints(found.strength):
+        centre = ((x + 0.5) * width / columns, (y + 0.5) * height / rows)
+        axes.add_patch(Circle(centre, 15, fc="none", ec="white", lw=3.6))
+        axes.add_patch(Circle(centre, 15, fc="none", ec=plots.ORANGE, lw=2.2))
+
+
+PANELS: tuple[tuple[str, str, Callable[[Axes, Scene], None]], ...] = (
+    ("One scene", "every place speaks", _plain),
     ("SCDA", "a hard mask", _scda),
     ("Cross-layer pooling", "the next layer's channels", _channels),
     ("InterActive", "activeness from above", _activeness),
-    ("PCL", "erase the strongest, look again", _erased),
-    ("ASK", "K selected points", _keypoints),
+    ("PCL", "erase the strongest", _erased),
+    ("ASK", "K selected points", _points),
 )
 
 
+def made_from() -> str:
+    """A fingerprint of this file, the library's code and weights behind it, and the pins."""
+    own = Path(__file__)
+    return digest(tree_bytes([own, *files_behind([own.read_text(encoding="utf-8")]), ROOT / "constraints.txt"]))
+
+
 def draw_cover(path: Path) -> None:
-    """Write the cover as SVG.
+    """Write the cover, unless it is there and all that it is made from is unchanged.
 
     Args:
-        path: Where it goes.
+        path: Where it goes: a PNG.
     """
+    key, stamp = made_from(), path.with_suffix(".key")
+    if path.is_file() and stamp.is_file() and stamp.read_text() == key:
+        return
+    found = scene()
     with plots.style():
-        figure, grid = plots.figure(2, 3, size=(9.6, 5.6))
+        figure, grid = plots.figure(2, 3, size=(7.6, 5.2))
         for axes, (name, idea, draw) in zip(grid.flat, PANELS, strict=True):
-            _room(axes)
-            draw(axes)
-            axes.set(xlim=(0, WIDTH), ylim=(HEIGHT, 0), aspect="equal")
-            axes.axis("off")
+            plots.picture(axes, found.picture)
+            draw(axes, found)
             axes.set_title(f"{name}\n", fontsize=12, fontweight="bold", pad=2)
-            axes.text(WIDTH / 2, -0.35, idea, ha="center", va="bottom", fontsize=10)
+            axes.text(0.5, 1.02, idea, ha="center", va="bottom", transform=axes.transAxes)
         plots.save_atomic(figure, path)
+    stamp.write_text(key)

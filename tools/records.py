@@ -25,14 +25,17 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from tools.numerals import together
 from tools.project import ROOT, ToolError
 from tools.results import RESULTS
 
 LEDGER = ROOT / "book" / "ledger.yml"
 PAPERS = ("SCDA", "CLP", "IA", "PCL", "ASK")
+RECORDED = re.compile(r"[\w-]+/[^|±]*?:[-+]?\.(\d)[f%]")
 SHOWN = ("same order", "different", "reduced")
 """Statuses that stand on a result file."""
 STATUSES = (*SHOWN, "needs the data", "to come")
+WHOSE = {"ours": "Ours:", "theirs": "the paper's:"}
 KEYS = {"paper", "item", "what", "status", "result", "ours", "theirs", "why", "command", "page"}
 
 
@@ -70,15 +73,11 @@ def check_entry(entry: Mapping[str, Any]) -> None:
         raise ToolError(f"{name}: status 'needs the data' needs its command")
 
 
-RECORDED = re.compile(r"[\w-]+/[^|±]*?:[-+]?\.\d[f%]")
-
-
 def with_roles(cell: str) -> str:
     """A cell with its numbers as roles; a spread stays on its number's line."""
     if cell.startswith("published "):
         return f"{{published}}`{cell.removeprefix('published ').strip()}`"
-    shown = RECORDED.sub(lambda match: f"{{recorded}}`{match[0]}`", cell)
-    return shown.replace(" ± ", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}")
+    return together(RECORDED.sub(lambda match: f"{{recorded}}`{match[0]}`", cell))
 
 
 def cells_of(line: str) -> list[str]:
@@ -87,10 +86,10 @@ def cells_of(line: str) -> list[str]:
 
 
 def table_lines(content: Sequence[str]) -> Iterator[str]:
-    """The Markdown of a ``{recorded-table}``.
+    """The Markdown of a ``{recorded-table}``; columns of numbers are set to the right.
 
     Raises:
-        ToolError: If there is no header or no template, or they differ in length.
+        ToolError: If there is no header or no template, they differ in length, or a column mixes decimals.
     """
     lines = [line for line in content if line.strip()]
     if len(lines) < 3:
@@ -98,44 +97,56 @@ def table_lines(content: Sequence[str]) -> Iterator[str]:
     header, templates = cells_of(lines[0]), cells_of(lines[1])
     if len(header) != len(templates):
         raise ToolError(f"recorded-table: {len(header)} headings, but {len(templates)} templates")
+    rows = [list(_filled(templates, line)) for line in lines[2:]]
+    columns = list(zip(*rows, strict=True))
+    for name, cells in zip(header, columns, strict=True):
+        check_decimals(name, cells)
+    numeric = [any(RECORDED.search(cell) or cell.startswith("published ") for cell in cells) for cells in columns]
     yield f"| {' | '.join(header)} |"
-    yield "| " + " | ".join(["---"] * len(header)) + " |"
-    for line in lines[2:]:
-        texts = cells_of(line)
+    yield f"| {' | '.join('---:' if right else '---' for right in numeric)} |"
+    for row in rows:
+        yield f"| {' | '.join(map(with_roles, row))} |"
+
+
+def _filled(templates: Sequence[str], line: str) -> Iterator[str]:
+    texts = cells_of(line)
+    for template in templates:
         try:
-            filled = [with_roles(template.format(*texts)) for template in templates]
+            yield template.format(*texts)
         except IndexError:
-            raise ToolError(f"recorded-table: the row {line!r} has too few texts for {lines[1]!r}") from None
-        yield f"| {' | '.join(filled)} |"
+            raise ToolError(f"recorded-table: the row {line!r} has too few texts for {template!r}") from None
 
 
-def ledger_lines(entries: Sequence[Mapping[str, str]]) -> Iterator[str]:
-    """The Markdown of the ledger: one table a paper."""
-    for paper in PAPERS:
-        chosen = [entry for entry in entries if entry["paper"] == paper]
-        done = sum(entry["status"] in SHOWN for entry in chosen)
-        yield from ("", f"**{paper}**: {done} of {len(chosen)} shown", "")
-        yield from ("| in the paper | what it shows | status | ours | theirs |", "| --- | --- | --- | --- | --- |")
-        for entry in chosen:
-            status = f"[{entry['status']}]({entry['page']})" if entry.get("page") else entry["status"]
-            note = entry.get("why") or (f"`{entry['command']}`" if entry.get("command") else "")
-            shown = f"{status}: {note}" if note else status
-            yield (
-                "| "
-                + " | ".join(
-                    [
-                        entry["item"],
-                        entry["what"],
-                        shown,
-                        with_roles(entry.get("ours", "")),
-                        with_roles(entry.get("theirs", "")),
-                    ]
-                )
-                + " |"
-            )
+def check_decimals(name: str, cells: Sequence[str]) -> None:
+    """Refuse a column whose recorded numbers differ in their decimals.
+
+    Raises:
+        ToolError: If they do.
+    """
+    if len(found := {match[1] for cell in cells for match in RECORDED.finditer(cell)}) > 1:
+        raise ToolError(
+            f"recorded-table: the column {name!r} mixes numbers with {' and '.join(sorted(found))} decimals"
+        )
 
 
-class _Drawn(SphinxDirective):
+def ledger_lines(paper: str, entries: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """The Markdown of a paper's part of the ledger: what it shows, and what became of it."""
+    done = sum(entry["status"] in SHOWN for entry in entries)
+    yield from (f"{done} of {len(entries)} shown.", "")
+    yield from (f"| {paper} | what it shows | here |", "| --- | --- | --- |")
+    for entry in entries:
+        yield f"| {entry['item']} | {entry['what']} | {outcome(entry)} |"
+
+
+def outcome(entry: Mapping[str, str]) -> str:
+    """An entry's status in words, with its reason or command, and its numbers where it has some."""
+    status = f"[{entry['status']}]({entry['page']})" if entry.get("page") else entry["status"]
+    note = entry.get("why") or (f"`{entry['command']}`" if entry.get("command") else "")
+    numbers = [f"{whose} {with_roles(entry[key])}" for key, whose in WHOSE.items() if entry.get(key)]
+    return ". ".join([f"{status}: {note}" if note else status, *filter(None, ["; ".join(numbers)])])
+
+
+class Drawn(SphinxDirective):
     """A directive whose content is Markdown that it makes itself."""
 
     has_content = True
@@ -155,23 +166,28 @@ class _Drawn(SphinxDirective):
         return [box]
 
 
-class RecordedTable(_Drawn):
+class RecordedTable(Drawn):
     """``{recorded-table}``: see the module."""
 
     def lines(self) -> Iterator[str]:
         """The table's Markdown."""
-        for name in sorted(set(re.findall(r"([\w-]+)/[^|±]*?:[-+]?\.\d", "\n".join(self.content)))):
+        for name in sorted({match[0].partition("/")[0] for match in RECORDED.finditer("\n".join(self.content))}):
             self.env.note_dependency(str(RESULTS / f"{name}.json"))
         return table_lines(list(self.content))
 
 
-class Ledger(_Drawn):
-    """``{ledger}``: all entries of ``book/ledger.yml``."""
+class Ledger(Drawn):
+    """``{ledger} SCDA``: a paper's entries of ``book/ledger.yml``."""
+
+    required_arguments = 1
 
     def lines(self) -> Iterator[str]:
-        """The tables' Markdown."""
+        """The table's Markdown."""
         self.env.note_dependency(str(LEDGER))
-        return ledger_lines(read_ledger())
+        (paper,) = self.arguments
+        if paper not in PAPERS:
+            raise ToolError(f"ledger: no paper {paper!r}; there are {', '.join(PAPERS)}")
+        return ledger_lines(paper, [entry for entry in read_ledger() if entry["paper"] == paper])
 
 
 def register(app: Sphinx) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import re
 from pathlib import Path
 from typing import Any
 
 from ask_lib.results import NAME, new_result, read_result, without_machine, write_result
 from ask_lib.show.record import Value
 from ask_scenes import objects, rooms
+from tools.numerals import typeset
 from tools.project import ROOT, ToolError
 
 RESULTS = ROOT / "results"
@@ -67,6 +67,4 @@ def result_text(address: str) -> tuple[str, str]:
         text = format(values[key], spec)
     except ValueError as error:
         raise ToolError(f"results/{name}.json: {key!r} is {values[key]!r}, not shown as {spec!r} ({error})") from None
-    if re.fullmatch(r"-0(\.0+)?%?", text):  # a reader takes minus nothing for a slip
-        text = text.replace("-", "+" if spec.startswith("+") else "")
-    return text, source
+    return typeset(text), source

@@ -1,7 +1,7 @@
 """The book's Sphinx extension.
 
 * a chapter's page is rendered from its executed copy (``_build/executed/PROFILE``), never executed again;
-* a line under each chapter's title opens it in Colab and says which profile the page shows;
+* a line under each chapter's title opens it in Colab, where the repository's address is set;
 * sliders' saved state is slimmed: code once for the book, frames as image files;
 * ``{published}`` shows a number that a paper printed, from one data file;
 * nothing is loaded from another host: sphinx_thebe is unhooked, MathJax comes from its package.
@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,11 @@ from sphinx.util.typing import ExtensionMetadata
 
 from ask_lib.errors import ChoiceError
 from ask_lib.show.record import published_source, published_text
+from tools import equations, panels, records, typeset
 from tools.cover import draw_cover
 from tools.project import BUILD, FRAMES, ToolError, executed_path
 from tools.recorded_masks import draw_masks
-from tools.records import register
+from tools.records import Drawn
 from tools.results import result_text
 from tools.static_widgets import bundle, slim_notebook
 
@@ -39,7 +41,7 @@ COLAB = "https://colab.research.google.com/github"
 GITHUB = "https://github.com/"
 # The parts of MathJax that a page can ask for; the package also has other inputs and outputs.
 MATHJAX_PARTS = ("tex-mml-chtml.js", "tex-chtml.js", "output/chtml", "input/tex/extensions", "a11y", "sre", "ui")
-NOT_SET = "No Colab link: this copy has no repository address"
+NOT_SET = "They have no Colab links: `make repository URL=...` sets the repository's address."
 
 
 def repository_url(config: Config) -> str:
@@ -53,10 +55,10 @@ def repository_url(config: Config) -> str:
 
 
 def colab_line(config: Config, page: str) -> str:
-    """The Markdown of the Colab link of one notebook page; a plain sentence where no address is set."""
+    """The Markdown of the Colab link of one notebook page; empty where no address is set."""
     url = repository_url(config)
     if not url.startswith(GITHUB):
-        return f"[{NOT_SET} (`make repository URL=...`).]{{.ask-colab-missing}}"
+        return ""
     branch = config.html_theme_options.get("repository_branch") or "main"
     return f"[Open in Colab]({COLAB}/{url.removeprefix(GITHUB)}/blob/{branch}/{page}){{.ask-colab}}"
 
@@ -92,7 +94,7 @@ def _make_assets(app: Sphinx) -> None:
 
     style = Path(ask_lib.show.__path__[0]) / "explorer.css"
     shutil.copyfile(style, ASSETS / "ask-explorer.css")
-    draw_cover(ASSETS / "cover.svg")
+    draw_cover(ASSETS / "cover.png")
     draw_masks(ASSETS / "scda_flowers17_masks.svg")
 
 
@@ -119,11 +121,21 @@ def _to_root(docname: str) -> str:
 
 def _add_head(notebook: dict[str, Any], app: Sphinx, page: str) -> None:
     """The line under a chapter's title."""
-    about = notebook["metadata"].get("ask", {})
-    shown = f"[This page shows a run of the `{about.get('profile', '?')}` profile.]{{.ask-profile}}"
+    if not (line := colab_line(app.config, page)):
+        return
     cell = next(cell for cell in notebook["cells"] if cell["cell_type"] == "markdown")
     title, blank, rest = "".join(cell["source"]).partition("\n\n")
-    cell["source"] = f"{title}\n\n{shown} {colab_line(app.config, page)}{blank}{rest}"
+    cell["source"] = f"{title}\n\n{line}{blank}{rest}"
+
+
+class BuildLine(Drawn):
+    """``{build-line}``: how these pages were made."""
+
+    def lines(self) -> Iterator[str]:
+        """The profile, and why there are no Colab links where there are none."""
+        yield f"These pages show a run of the `{self.config.ask_profile}` profile."
+        if not repository_url(self.config).startswith(GITHUB):
+            yield NOT_SET
 
 
 def recorded_role(
@@ -178,13 +190,13 @@ def mathjax_folder() -> Path:
 
 
 def named(page: str) -> str:
-    """A page's HTML with the names that its makers leave out for screen readers, or put over what is written there.
+    """A page's HTML with equations' addresses in brackets, and the names that its makers leave out or write over.
 
     References are no list items (docutils). Folding parts of the sidebar have no name; a button that shows "Search
     Ctrl+K" is called "Search", and the colour mode's icons name it anew (pydata-sphinx-theme). A folded solution is
     called "Toggle hidden content" whatever its title (myst_nb).
     """
-    page = page.replace('role="doc-biblioentry"', 'role="listitem"')
+    page = equations.in_brackets(page).replace('role="doc-biblioentry"', 'role="listitem"')
     page = page.replace('<summary aria-label="Toggle hidden content">', "<summary>")
     page = re.sub(r"(>([^<]*)</a><details[^>]*><summary)>", r'\1 aria-label="Pages below \2">', page)
     page = re.sub(r'(<i class="theme-switch [^>]*) title="[^"]*">', r'\1 aria-hidden="true">', page)
@@ -203,7 +215,9 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_config_value("ask_profile", os.environ.get("ASK_PROFILE", "book"), "env")
     app.add_role("published", published_role)
     app.add_role("recorded", recorded_role)
-    register(app)
+    for part in (records, panels, typeset, equations):
+        part.register(app)
+    app.add_directive("build-line", BuildLine)
     app.connect("config-inited", _set_theme_buttons, priority=100)
     app.connect("config-inited", _make_asset_folder, priority=100)
     app.connect("config-inited", _unhook_thebe)

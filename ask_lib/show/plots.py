@@ -2,11 +2,13 @@
 
 Maps are shown with square cells and a perceptually even palette (cividis); what a method selects is outlined as
 well as coloured, so that a figure can be read in grey and by colour-blind readers. Titles, names and labels are shown
-as they are: a dollar sign begins no formula; only a line break breaks the line.
+as they are: a dollar sign begins no formula; only a line break breaks the line. A notebook's figures say where their
+columns and pictures lie, so that the pages wrap them on a phone and darken all but the pictures.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
+from matplotlib.collections import LineCollection, QuadMesh
 from matplotlib.figure import Figure
 
 from ask_lib.errors import ShapeError
@@ -23,6 +25,7 @@ from ask_lib.files import atomic_path, shown
 
 STYLE = Path(__file__).with_name("ask.mplstyle")
 BLUE, ORANGE, GREEN, SKY, PINK = "#0072B2", "#E69F00", "#009E73", "#56B4E9", "#CC79A7"
+WIDEST = 5.2  # inches of a column: at 390 px, text of 11 points then has 10 px
 Extent = tuple[float, float, float, float]
 
 
@@ -36,12 +39,43 @@ def use_style() -> None:
     plt.style.use(STYLE)
 
 
+def layout(drawn: Figure) -> str:
+    """Where a figure's columns begin and, if each panel has a title, its rows lie; its pictures' boxes; its inches.
+
+    All but the width in inches are shares of what ``bbox_inches="tight"`` cuts out. JSON, which a PNG keeps as a text.
+    """
+    drawn.draw_without_rendering()
+    whole = drawn.get_tightbbox().padded(plt.rcParams["savefig.pad_inches"])  # inches
+    size, corner = np.array(whole.size) * drawn.dpi, np.array(whole.min) * drawn.dpi
+    panels = [(axes, spec) for axes in drawn.axes if (spec := axes.get_subplotspec()) and axes.has_data()]
+    columns, rows = {0: 0.0}, dict[int, tuple[float, float]]()
+    for axes, spec in panels:
+        (left, low), (_, high) = (np.asarray(axes.get_tightbbox()) + np.array([[-3, -3], [0, 3]]) - corner) / size
+        columns[spec.colspan.start] = min(columns.get(spec.colspan.start, 1.0), left)
+        top, bottom = rows.get(spec.rowspan.start, (1.0, 0.0))
+        rows[spec.rowspan.start] = (min(top, 1 - high), max(bottom, 1 - low))
+    images = [axes for axes in drawn.axes if axes.images or any(isinstance(c, QuadMesh) for c in axes.collections)]
+    boxes = [(axes.get_window_extent().get_points() - corner) / size for axes in images]  # each (2, 2), y up
+    pictures = [(x0, 1 - y1, x1, 1 - y0) for (x0, y0), (x1, y1) in boxes]
+    lines = sorted(rows.values()) if panels and all(axes.get_title() for axes, _ in panels) else [(0, 1)]
+    about = {"columns": sorted(columns.values()), "rows": lines, "pictures": pictures, "inches": whole.width}
+    return json.dumps(about)
+
+
 def figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] | None = None) -> tuple[Figure, Any]:
     """A figure and its grid of Axes, ``(rows, columns)`` also when there is one.
 
-    Width and height (``size``) are in inches; by default 3.2 x 2.6 a panel.
+    Width and height (``size``) are in inches; by default 3.2 x 2.6 a panel. A column is at most 5.2 wide, so that its
+    labels can be read on a phone.
     """
-    drawn, grid = plt.subplots(rows, columns, figsize=size or (3.2 * columns, 2.6 * rows), squeeze=False)
+    from IPython import get_ipython
+    from IPython.core.pylabtools import print_figure
+
+    width, height = size or (3.2 * columns, 2.6 * rows)
+    drawn, grid = plt.subplots(rows, columns, figsize=(min(width, WIDEST * columns), height), squeeze=False)
+    if shell := get_ipython():  # known to matplotlib's notebook backend only now
+        png = shell.display_formatter.formatters["image/png"]
+        png.for_type(Figure, lambda one: print_figure(one, base64=True, metadata={"layout": layout(one)}))
     return drawn, grid
 
 
@@ -52,9 +86,15 @@ def picture(axes: Axes, image: np.ndarray, title: str = "") -> Axes:
 
 
 def heat_map(
-    axes: Axes, values: np.ndarray, title: str = "", *, label: str = "", limits: tuple[float, float] | None = None
+    axes: Axes,
+    values: np.ndarray,
+    title: str = "",
+    *,
+    label: str = "",
+    limits: tuple[float, float] | None = None,
+    over: np.ndarray | None = None,
 ) -> Axes:
-    """Show a map's cells ``(H, W)``.
+    """Show a map's cells ``(H, W)``, alone or laid over their picture.
 
     Args:
         axes: Where.
@@ -62,10 +102,15 @@ def heat_map(
         title: Its title.
         label: What the colours mean, at a colour bar; empty for no bar.
         limits: The values of the palette's ends.
+        over: The picture ``(h, w, 3)``, shown in grey below; each cell covers an equal part of it.
     """
     _check_map(values)
     low, high = limits or (None, None)
-    drawn = axes.imshow(values, vmin=low, vmax=high)
+    extent = None
+    if over is not None:
+        extent = _grid(over)
+        axes.imshow(over.astype(float).mean(axis=2), cmap="gray", extent=extent)
+    drawn = axes.imshow(values, vmin=low, vmax=high, extent=extent, alpha=None if over is None else 0.6)
     if label and axes.figure is not None:
         bar = axes.figure.colorbar(drawn, ax=axes, shrink=0.85)
         bar.set_label(_literal(label), parse_math=False)
@@ -82,8 +127,7 @@ def selected(axes: Axes, image: np.ndarray, mask: np.ndarray, title: str = "") -
         title: Its title.
     """
     _check_map(mask)
-    height, width = image.shape[:2]
-    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    extent = _grid(image)
     axes.imshow(image, extent=extent)
     veil = np.zeros((*mask.shape, 4))  # (h, w, RGBA)
     veil[..., 3] = np.where(mask, 0.0, 0.62)
@@ -110,14 +154,6 @@ def mask_outline(axes: Axes, mask: np.ndarray, *, extent: Extent, color: str = O
     return axes
 
 
-def bars(axes: Axes, names: Sequence[str], values: Sequence[float], *, label: str, title: str = "") -> Axes:
-    """Horizontal bars with their values written beside them, the first name on top."""
-    drawn = axes.barh(range(len(names)), values, color=BLUE, height=0.65)
-    axes.bar_label(drawn, fmt="%.3g", padding=3, fontsize=9)
-    axes.margins(x=0.15)
-    return _rows(axes, names, label, title)
-
-
 def intervals(
     axes: Axes,
     names: Sequence[str],
@@ -142,25 +178,17 @@ def intervals(
     return _rows(axes, names, label, title)
 
 
-def dots(axes: Axes, names: Sequence[str], values: np.ndarray, *, label: str, title: str = "") -> Axes:
-    """A row of dots ``(rows, dots)`` for each name, the first name on top.
-
-    The first dot is filled, the others are open, so that they differ without colour too.
-    """
-    _check_map(values)
-    for row, line in enumerate(values):
-        axes.plot(line[1:], np.full(len(line) - 1, row), "o", mfc="none", mec=BLUE, mew=1.5, ms=8, ls="none")
-        axes.plot(line[:1], [row], "o", color=ORANGE, mec="black", mew=0.8, ms=9, ls="none", zorder=5)
-    axes.axvline(0, color="#999999", lw=0.8, zorder=0)
-    return _rows(axes, names, label, title)
-
-
 def save_atomic(drawn: Figure, path: Path) -> None:
     """Write a figure to a file by way of a temporary name, and close it."""
     kind = path.suffix.removeprefix(".")
+    about = {"Date": None} if kind == "svg" else {"layout": layout(drawn), "Software": None}
     with atomic_path(path) as partial:
-        drawn.savefig(partial, format=kind, metadata={"Date": None} if kind == "svg" else None)
+        drawn.savefig(partial, format=kind, metadata=about, bbox_inches="tight" if kind == "png" else None)
     plt.close(drawn)
+
+
+def _grid(image: np.ndarray) -> Extent:
+    return -0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5
 
 
 def _literal(text: str) -> str:
