@@ -55,7 +55,7 @@ def test_a_cell_s_numbers_become_roles():
         == "{recorded}`a/b top1:.1f`\u00a0±\u00a0{recorded}`a/b top1 std:.1f`"
     )
     assert with_roles("published SCDA/3/SCDA+/CUB top1") == "{published}`SCDA/3/SCDA+/CUB top1`"
-    assert with_roles("(a/b:+.1f to a/c:+.1f)") == "({recorded}`a/b:+.1f` to {recorded}`a/c:+.1f`)"
+    assert with_roles("(a/b:+.1f to a/c:+.1f)") == "({recorded}`a/b:+.1f`\u00a0to\u00a0{recorded}`a/c:+.1f`)"
     assert with_roles("no number") == "no number"
     assert with_roles("published SCDA/3/SPoC (with cen.)/CUB top1") == "{published}`SCDA/3/SPoC (with cen.)/CUB top1`"
     assert with_roles("a/SPoC (with cen.) top1:.1f (old)") == "{recorded}`a/SPoC (with cen.) top1:.1f` (old)"
@@ -92,11 +92,11 @@ def test_the_ledger_counts_what_is_shown():
     lines = list(
         ledger_lines("SCDA", [WHOLE | {"status": "to come"}, WHOLE | {"status": "needs the data", "command": "x"}])
     )
-    assert "0 of 2 shown." in lines and "| Table 1 | boxes | needs the data: `x` |" in lines
+    assert "0 of 2 shown." in lines and "| Table\u00a01 | boxes | needs\u00a0the\u00a0data: `x` |" in lines
 
 
 def test_an_outcome_shows_numbers_only_where_there_are_some():
-    assert outcome({"status": "to come"}) == "to come"
+    assert outcome({"status": "to come"}) == "to\u00a0come"
     shown = {"status": "reduced", "page": "p.md", "why": "few birds", "ours": "a/b:.1f", "theirs": "published x/y"}
     assert outcome(shown) == ("[reduced](p.md): few birds. Ours: {recorded}`a/b:.1f`; the paper's: {published}`x/y`")
 

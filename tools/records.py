@@ -25,7 +25,7 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from tools.numerals import together
+from tools.numerals import NO_BREAK, together
 from tools.project import ROOT, ToolError
 from tools.results import RESULTS
 
@@ -74,10 +74,11 @@ def check_entry(entry: Mapping[str, Any]) -> None:
 
 
 def with_roles(cell: str) -> str:
-    """A cell with its numbers as roles; a spread stays on its number's line."""
+    """A cell with its numbers as roles; a spread stays on its number's line, and an interval on one."""
     if cell.startswith("published "):
         return f"{{published}}`{cell.removeprefix('published ').strip()}`"
-    return together(RECORDED.sub(lambda match: f"{{recorded}}`{match[0]}`", cell))
+    shown = together(RECORDED.sub(lambda match: f"{{recorded}}`{match[0]}`", cell))
+    return shown.replace("` to {", f"`{NO_BREAK}to{NO_BREAK}{{")
 
 
 def cells_of(line: str) -> list[str]:
@@ -135,12 +136,13 @@ def ledger_lines(paper: str, entries: Sequence[Mapping[str, str]]) -> Iterator[s
     yield from (f"{done} of {len(entries)} shown.", "")
     yield from (f"| {paper} | what it shows | here |", "| --- | --- | --- |")
     for entry in entries:
-        yield f"| {entry['item']} | {entry['what']} | {outcome(entry)} |"
+        yield f"| {entry['item'].replace(' ', NO_BREAK)} | {entry['what']} | {outcome(entry)} |"
 
 
 def outcome(entry: Mapping[str, str]) -> str:
     """An entry's status in words, with its reason or command, and its numbers where it has some."""
-    status = f"[{entry['status']}]({entry['page']})" if entry.get("page") else entry["status"]
+    status = entry["status"].replace(" ", NO_BREAK)
+    status = f"[{status}]({entry['page']})" if entry.get("page") else status
     note = entry.get("why") or (f"`{entry['command']}`" if entry.get("command") else "")
     numbers = [f"{whose} {with_roles(entry[key])}" for key, whose in WHOSE.items() if entry.get(key)]
     return ". ".join([f"{status}: {note}" if note else status, *filter(None, ["; ".join(numbers)])])

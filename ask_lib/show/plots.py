@@ -65,13 +65,13 @@ def layout(drawn: Figure) -> str:
 def figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] | None = None) -> tuple[Figure, Any]:
     """A figure and its grid of Axes, ``(rows, columns)`` also when there is one.
 
-    Width and height (``size``) are in inches; by default 3.2 x 2.6 a panel. A column is at most 5.2 wide, so that its
-    labels can be read on a phone.
+    Width and height (``size``) are in inches; by default 2.6 x 2.2 a panel, two of which stand side by side on a
+    phone. A column is at most 5.2 wide, so that its labels can be read there.
     """
     from IPython import get_ipython
     from IPython.core.pylabtools import print_figure
 
-    width, height = size or (3.2 * columns, 2.6 * rows)
+    width, height = size or (2.6 * columns, 2.2 * rows)
     drawn, grid = plt.subplots(rows, columns, figsize=(min(width, WIDEST * columns), height), squeeze=False)
     if shell := get_ipython():  # known to matplotlib's notebook backend only now
         png = shell.display_formatter.formatters["image/png"]
