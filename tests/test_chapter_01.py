@@ -99,11 +99,9 @@ def test_every_value_that_the_text_shows_is_recorded(profile: str):
     assert [name for name in shown("glue:text") if name.partition(":")[0] not in values] == []
 
 
-def test_every_recorded_and_published_number_of_the_text_exists():
-    recorded, published = shown("recorded"), shown("published")
-    assert len(recorded) > 5 and published
-    assert all(result_text(address)[0] for address in recorded)
-    assert all(published_text(address) for address in published)
+def test_every_recorded_number_of_the_text_exists():
+    recorded = shown("recorded")
+    assert len(recorded) > 10 and all(result_text(address)[0] for address in recorded)
 
 
 def objects(name: str) -> float:
@@ -114,7 +112,49 @@ def birds(name: str) -> float:
     return float(read_json(RESULTS / "scda_cub40.json")["values"][f"stored {name}"])
 
 
-CLAIMS: dict[str, Callable[[], bool]] = {}
+def rooms(name: str) -> float:
+    return float(read_json(RESULTS / "scda_objects.json")["values"][f"rooms_vgg {name}"])
+
+
+def is_zero(value: Callable[[str], float], name: str) -> bool:
+    """Whether the interval of a difference contains zero, or touches it."""
+    return value(f"{name} low") <= 0 <= value(f"{name} high")
+
+
+CLAIMS: dict[str, Callable[[], bool]] = {
+    "SCDA's box is far ahead of the middle's": lambda: (
+        objects("box SCDA low")
+        > 10 + max(objects(f"box {n} high") for n in ("centre mask of its area", "average true box"))
+    ),
+    "without the component step the boxes are worse": lambda: (
+        objects("box all above the mean high") < objects("box SCDA low")
+        and birds("box over all above the mean low") > 0
+    ),
+    "on birds a centre mask has more boxes right": lambda: birds("box over centre mask of its area high") < 0,
+    "on birds SCDA gains": lambda: birds("SCDA gain low") > 0,
+    "the centre mask gains less": lambda: birds("over its centre mask low") > 0,
+    "the maximum alone finds as much": lambda: birds("max top1") >= birds("SCDA top1"),
+    "the mask repairs the mean": lambda: (
+        birds("avg, selected top1") - birds("avg top1") > 5 * abs(birds("max, selected top1") - birds("max top1"))
+    ),
+    "on the objects nothing is gained": lambda: is_zero(objects, "SCDA gain"),
+    "there is little to gain": lambda: 0 < objects("true mask gain") < 5,
+    "SCDA_flip+ is no better than the mirror alone": lambda: is_zero(objects, "SCDA_flip+ over the mirror alone"),
+    "the mirror helps all cells too": lambda: objects("the mirror, without a mask low") > 0,
+    "the component in retrieval": lambda: is_zero(objects, "the largest piece") and is_zero(birds, "the largest piece"),
+    "the second layer, birds": lambda: is_zero(birds, "the second layer"),
+    "the second layer, objects": lambda: -2 < objects("the second layer low") < objects("the second layer high") < 0,
+    "rooms_vgg's boxes lose to a centre mask": lambda: (
+        rooms("box SCDA high") < rooms("box centre mask of its area low")
+    ),
+    "three objects": lambda: objects("on three objects high") < objects("centre on three objects low"),
+    "a tiny object": lambda: objects("on tiny objects low") < objects("centre on tiny objects high"),
+    "the paper's top-5 exceeds its top-1": lambda: all(
+        float(published_text(f"SCDA/3/{row}/CUB top5")) > float(published_text(f"SCDA/3/{row}/CUB top1"))
+        for row in ("fc8_im", "Pool5", "SCDA", "SCDA_flip+")
+    ),
+    "relu5_2's own component": lambda: not is_zero(birds, "open the lower layer's own component"),
+}
 
 
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS.keys())
