@@ -148,6 +148,54 @@ def test_formulas_are_set_by_the_books_own_mathjax(browser: Any):
         assert fonts and all(url.startswith("file:") for url in fonts)
 
 
+def test_an_equation_has_one_name_everywhere(browser: Any):
+    with open_page(START, browser) as visit:
+        assert visit.page.inner_text("#equation-eq-scda-1 .eqno").startswith("[SCDA-1]")
+        names = visit.page.locator("article p a.ask-equation[href$='#equation-eq-scda-1']")
+        assert names.count() >= 1 and set(names.all_inner_texts()) == {"[SCDA-1]"}
+    with open_page(SITE / "book" / "api_methods.html", browser) as visit:  # docstrings too
+        link = visit.page.locator("a.ask-equation", has_text="[SCDA-1]").first
+        assert str(link.get_attribute("href")).endswith("00_start_here.html#equation-eq-scda-1")
+
+
+SIZES = """() => ['h1', 'h2', 'h3'].map(name => {
+  const made = document.querySelector('article section').appendChild(document.createElement(name));
+  return parseFloat(getComputedStyle(made).fontSize); })"""
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_headings_are_the_larger_the_higher(browser: Any, width: int):
+    with open_page(START, browser, width=width) as visit:
+        first, second, third = visit.page.evaluate(SIZES)
+        assert first > 1.15 * second > 1.3 * third
+
+
+# Rows of a figure's parts that are shown, and the size of 11 points in them, in CSS pixels.
+ROWS = """() => [...document.querySelectorAll('.ask-panels')].map(row => {
+  const shown = [...row.querySelectorAll('img')].filter(image => image.offsetParent);
+  const scale = shown.map(image => image.clientWidth / image.naturalWidth * 144 / 72 * 11);
+  return [shown.length, new Set(shown.map(image => image.offsetTop)).size, Math.min(...scale)]; })"""
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_panels_wrap_so_that_labels_can_be_read(browser: Any, dark: bool):
+    for width, rows in ((1280, 1), (390, 2)):
+        with open_page(START, browser, width=width, dark=dark) as visit:
+            settled(visit)
+            ((count, found, size),) = visit.page.evaluate(ROWS)
+            assert (count, found) == (4, rows) and size >= 9.5
+
+
+def test_a_wide_table_keeps_its_first_column_in_view(browser: Any):
+    with open_page(SITE / "book" / "records" / "scda.html", browser, width=390) as visit:
+        table = visit.page.locator(".ask-recorded .pst-scrollable-table-container").nth(1)
+        assert table.evaluate("e => { e.scrollLeft = 120; return e.scrollLeft }") > 100
+        left = "e => e.querySelector('td').getBoundingClientRect().left - e.getBoundingClientRect().left"
+        assert abs(table.evaluate(left)) <= 1
+        assert "\u2212" in visit.page.inner_text(".ask-recorded >> nth=2")
+        assert not re.search(r"(?<!\w)-\d| \u00b1|\u00b1 ", visit.page.inner_text("article"))
+
+
 def test_search_works_from_the_disk(browser: Any):
     with open_page((SITE / "search.html").resolve().as_uri() + "?q=descriptor", browser) as visit:
         visit.page.wait_for_selector("#search-results li")

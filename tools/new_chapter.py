@@ -65,14 +65,14 @@ options = RoomOptions(size=(size, size * 4 // 3))
 sample = Rooms("val", count, SEED, options)
 shown = sample.rgb[:3].permute(0, 2, 3, 1).numpy()  # (3, H, W, 3), uint8
 names = [f"room {number + 1}" for number in range(len(shown))]
-figure, grid = plots.figure(1, len(shown), size=(9.0, 2.6))
+figure, grid = plots.figure(1, len(shown))
 for axes, image, name in zip(grid[0], shown, names, strict=True):
     plots.picture(axes, image, name)
 # %% markdown
 ## The idea, in one figure
 
 The weights that the method gives to the cells of the last map.
-# %% figure fig-KEY-idea | What each cell weighs. | The pictures as grids of coloured cells.
+# %% figure fig-KEY-idea | What each cell weighs. | The pictures in grey under grids of coloured cells.
 images = transforms.normalize(
     sample.rgb.to(device).float() / 255, backbone.mean, backbone.std
 )
@@ -81,9 +81,9 @@ with FeatureTap(backbone.network, layer) as tap:
     features = tap(images)[layer]  # (B, C, H, W)
 
 weights = features.sum(dim=1).cpu().numpy()  # (B, H, W)
-figure, grid = plots.figure(1, len(shown), size=(9.0, 2.6))
-for axes, heat, name in zip(grid[0], weights, names, strict=False):
-    plots.heat_map(axes, heat, name, label="weight")
+figure, grid = plots.figure(1, len(shown))
+for axes, heat, image, name in zip(grid[0], weights, shown, names, strict=False):
+    plots.heat_map(axes, heat, name, label="weight", over=image)
 # %% markdown
 ## The whole method
 

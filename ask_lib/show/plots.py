@@ -58,15 +58,13 @@ def layout(drawn: Figure) -> str:
     boxes = [(axes.get_window_extent().get_points() - corner) / size for axes in images]  # each (2, 2), y up
     pictures = [(x0, 1 - y1, x1, 1 - y0) for (x0, y0), (x1, y1) in boxes]
     lines = sorted(rows.values()) if panels and all(axes.get_title() for axes, _ in panels) else [(0, 1)]
-    about = {"columns": sorted(columns.values()), "rows": lines, "pictures": pictures, "inches": whole.width}
-    return json.dumps(about)
+    return json.dumps({"columns": sorted(columns.values()), "rows": lines, "pictures": pictures, "inches": whole.width})
 
 
 def figure(rows: int = 1, columns: int = 1, *, size: tuple[float, float] | None = None) -> tuple[Figure, Any]:
     """A figure and its grid of Axes, ``(rows, columns)`` also when there is one.
 
-    Width and height (``size``) are in inches; by default 2.6 x 2.2 a panel, two of which stand side by side on a
-    phone. A column is at most 5.2 wide, so that its labels can be read there.
+    Inches: by default 2.6 x 2.2 a panel, two of which a phone shows side by side; a column has at most 5.2.
     """
     from IPython import get_ipython
     from IPython.core.pylabtools import print_figure
