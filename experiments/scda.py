@@ -1,8 +1,7 @@
-"""Record the runs of SCDA's chapter that do not fit a page's minutes, on 17 Category Flowers.
+"""Record SCDA on 17 Category Flowers, into results/scda_flowers17.json; and the rows that SCDA's experiments share.
 
-``flowers17`` writes results/scda_flowers17.json, the tables; ``masks`` writes results/scda_flowers17_masks.json, the
-masks of some pictures under the first seed. Every part of the tables is kept in ``_build/recorded`` as soon as it is
-done, so a run that is stopped goes on with the next part. Other code, pictures, weights or seeds make all parts anew.
+Every part is kept in ``_build/recorded`` as soon as it is done, so a run that is stopped goes on with the next part.
+Other code, pictures, weights or seeds make all parts anew.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ from ask_lib.evaluate.spread import Interval, bootstrap
 from ask_lib.methods.descriptors import PCA, l2_normalize, to_descriptors
 from ask_lib.methods.encoding import POOLINGS, VLAD, FisherVector, avg_max_pool, avg_pool, max_pool, spoc
 from ask_lib.methods.scda import (
-    activation_map,
     bounding_box,
     largest_component,
     lower_mask,
@@ -464,82 +462,14 @@ def settings_of(args: argparse.Namespace, **more: str) -> dict[str, str]:
     return {"IMAGES": without_machine(str(args.images)), "WEIGHTS": without_machine(str(args.weights)), **more}
 
 
-def looked_at(backbone: Backbone, pictures: PictureFolder) -> dict[str, torch.Tensor]:
-    """Of all pictures, as middle squares of 224: the activation map, both masks, and the vectors of two rows."""
-    high = backbone.default_layers[-1]
-    images = Lazy(len(pictures), lambda at: sized(pictures[at].image, VARIANTS["crop224"]))
-    maps = torch.stack(extract(backbone, images, [high], batch=BATCH)[high])
-    kept = selection_mask(maps)
-    return {
-        "activation": activation_map(maps),
-        "above": mean_mask(maps),
-        "kept": kept,
-        "avg&max": avg_max_pool(maps, normalize=True),
-        "SCDA": scda(maps, kept),
-    }
-
-
-def first_of_each_class(rows: torch.Tensor, labels: torch.Tensor, most: int) -> list[int]:
-    """The first rows in order, at most one of a class: a rule that no one's taste enters."""
-    chosen: dict[int, int] = {}
-    for at in rows.tolist():
-        chosen.setdefault(int(labels[at]), at)
-    return sorted(chosen.values())[:most]
-
-
-def shown(found: dict[str, torch.Tensor], pictures: PictureFolder, at: int) -> dict[str, Any]:
-    """What a page shows of one picture: its map in percent of the peak, and what became of each cell."""
-    heat = found["activation"][at]
-    marks = found["above"][at].int() + found["kept"][at].int()  # 0 below the mean, 1 dropped with its piece, 2 kept
-    return {
-        "file": pictures[at].name,
-        "activation": [" ".join(map(str, row)) for row in (100 * heat / heat.max()).round().int().tolist()],
-        "cells": ["".join(".+#"[mark] for mark in row) for row in marks.tolist()],
-    }
-
-
-def record_masks(args: argparse.Namespace, most: int = 4) -> None:
-    """The masks of queries whose first result the selection turns from right to wrong, and the other way round."""
-    pictures, seed = read_images(args.images), args.seeds[0]
-    print(pictures.report)
-    backbone = load_backbone("squeezenet1_0", args.weights)
-    found, labels = looked_at(backbone, pictures), torch.tensor(pictures.targets)
-    gallery, queries = stratified_split(labels, 0.5, seed)
-    queries = queries.sort().values
-    plain, ours = (precisions(found[name], labels, queries, gallery)["top1"] > 0 for name in ("avg&max", "SCDA"))
-    pieces = (found["above"] & ~found["kept"]).flatten(1).any(dim=1)[queries]
-    groups = {"lost": plain & ~ours, "won": ours & ~plain}
-    chosen = {key: first_of_each_class(queries[rows], labels, most) for key, rows in groups.items()}
-    values: dict[str, Any] = {"queries": len(queries), "pieces": 100 * float(pieces.double().mean())}
-    for key, rows in groups.items():
-        values[key] = int(rows.sum())
-        if rows.any():  # nothing has no share
-            values[f"{key} pieces"] = 100 * float(pieces[rows].double().mean())
-    save(
-        args.out,
-        "scda_flowers17_masks",
-        command=args.command,
-        title="SCDA's masks of some flowers",
-        data=data_of(pictures),
-        settings=settings_of(args, layer=backbone.default_layers[-1]),
-        seeds=[seed],
-        protocol=f"crop224, the split of seed {seed}; of each group the first {most} queries in the order of files, "
-        "at most one of a class",
-        values=values | {"network": f"{backbone.name} ({backbone.weights})"},
-        details={"pictures": {key: [shown(found, pictures, at) for at in rows] for key, rows in chosen.items()}},
-    )
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: returns the exit status."""
     parser = parser_of("experiments.scda", __doc__, seeds=[0, 1, 2, 3, 4])
-    parser.add_argument(
-        "run", choices=["flowers17", "masks"], help="the tables, or the masks of some pictures, of the first seed alone"
-    )
+    parser.add_argument("run", choices=["flowers17"], help="the data set")
     real = Path(os.environ.get("ASK_REALDATA") or Path(__file__).resolve().parents[2] / "shared" / "realdata")
     parser.add_argument("--images", type=Path, default=real / "flowers17", help="17 folders, one a class")
     parser.add_argument("--weights", type=Path, default=real / "weights" / "squeezenet1_0_imagenet.pt")
-    return run(parser, lambda args: (record_masks if args.run == "masks" else record_flowers17)(args), arguments)
+    return run(parser, record_flowers17, arguments)
 
 
 if __name__ == "__main__":

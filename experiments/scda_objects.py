@@ -56,6 +56,8 @@ NETWORKS = ("objects_vgg", "rooms_vgg", "random")
 CLASSIFIED = ("fc8_im", "avg&max", "SCDA", "SCDA+", "SCDA_flip+", "SCDA_flip+, alpha 1")
 AGAINST = {  # further differences of two rows, query by query
     "SCDA gain": ("SCDA", "avg&max"),
+    "SCDA_flip+ over the mirror alone": ("SCDA_flip+", "avg&max, flip"),
+    "true mask gain": ("under the true mask", "avg&max"),
     "over its centre mask": ("SCDA", "as many cells in the middle"),
     "over the true area's centre mask": ("SCDA", "centre mask of the true area"),
     "fc7 over fc8": ("fc7", "fc8_im"),
@@ -259,7 +261,8 @@ def record(args: argparse.Namespace) -> None:
         protocol="a seed is a draw of frames: queries of `test` are searched for in `gallery`; codebooks of two words "
         "fitted on the gallery; linear SVM, C = 1, learns on the gallery; intervals: Student's, over draws",
         seconds=sum(seconds.values()),
-        values=values_of(list(parts.values())) | {"draws": len(parts), "networks": "; ".join(weights)},
+        values=values_of(list(parts.values()))
+        | {"draws": len(parts), "queries": QUERIES, "gallery": GALLERY, "networks": "; ".join(weights)},
         details={"runs": {str(seed): part for seed, part in parts.items()}, "seconds": seconds},
     )
 

@@ -110,7 +110,57 @@ def pets(name: str) -> float:
     return float(read_result(RESULTS / "scda_pets.json")["values"][name])
 
 
+def birds(name: str) -> float:
+    return float(read_result(RESULTS / "scda_cub40.json")["values"][f"stored {name}"])
+
+
+def objects(name: str, network: str = "objects_vgg") -> float:
+    return float(read_result(RESULTS / "scda_objects.json")["values"][f"{network} {name}"])
+
+
+def falling(*rows: str) -> bool:
+    """Whether these rows' mAP on birds falls from left to right."""
+    found = [birds(f"{row} top1") for row in rows]
+    return found == sorted(found, reverse=True)
+
+
 CLAIMS = {
+    "Table 1: a centre mask has more boxes right": lambda: birds("box over centre mask of its area high") < 0,
+    "Table 2: maximum, both, average, VLAD, Fisher vector": lambda: falling(
+        "max, selected", "SCDA", "avg, selected", "selectVLAD", "selectFV"
+    ),
+    "Table 3: SCDA's three rows lead": lambda: falling("SCDA_flip+", "SCDA+", "SCDA", "CroW", "avg&max", "selectVLAD"),
+    "Table 3: a box makes fc8 worse": lambda: falling("fc8_im", "fc8_predBBox", "fc8_gtBBox"),
+    "Table 4: PCA and SVD lose nothing": lambda: all(
+        birds(f"{kind}, {part} top1") > birds("SCDA_flip+ top1") - 1
+        for kind in ("PCA", "SVD")
+        for part in ("an eighth", "a sixteenth")
+    ),
+    "Table 4: whitening costs": lambda: (
+        max(birds("SVD + whitening, an eighth top1"), birds("SVD + whitening, a sixteenth top1"))
+        < birds("SCDA_flip+ top1")
+    ),
+    "Table 5: SCDA and all cells alike": lambda: abs(birds("svm SCDA") - birds("svm avg&max")) < 1,
+    "Fig. 6: not distinguishable": lambda: birds("the second layer low") < 0 < birds("the second layer high"),
+    "objects_vgg's boxes beat every control's": lambda: (
+        objects("box SCDA low")
+        > max(
+            objects(f"box {name} high")
+            for name in (
+                "all above the mean",
+                "centre mask of its area",
+                "centre mask of the true area",
+                "average true box",
+            )
+        )
+    ),
+    "and retrieval gains nothing": lambda: objects("SCDA gain low") < 0 < objects("SCDA gain high"),
+    "with rooms_vgg a centre mask finds the object better": lambda: (
+        objects("box centre mask of its area low", "rooms_vgg") > objects("box SCDA high", "rooms_vgg")
+    ),
+    "and the true mask would gain more": lambda: (
+        objects("true mask gain low", "rooms_vgg") > objects("true mask gain high")
+    ),
     "a centre mask's box is right less often": lambda: pets("centre mask of its area box") < pets("SCDA box") - 10,
     "all cells above the mean do better still": lambda: pets("all above the mean box") > pets("SCDA box") + 10,
     "SCDA's mask lies worse than a centre mask of its area": lambda: pets("over centre mask of its area high") < 0,

@@ -138,7 +138,7 @@ def test_a_layout_says_where_columns_rows_and_pictures_lie():
     bar = max(box[2] for box in found["pictures"][:7] if box[0] < found["columns"][2])
     assert found["columns"][1] < bar < found["columns"][2]
     grid[1, 2].set_title("")
-    assert about(drawn)["rows"] == [[0, 1]]  # a panel without a title stays below the one that names it
+    assert about(drawn)["rows"] == [[0, 1]] and about(drawn)["columns"] == [0]  # rows that belong together
 
 
 def test_a_layout_is_that_of_the_saved_picture(tmp_path: Path):

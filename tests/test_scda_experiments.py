@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from ask_lib.data.objects import Objects
 from ask_lib.errors import DataNotFoundError
+from ask_lib.methods.scda import lower_mask, mean_mask, scda, scda_plus, selection_mask
 from ask_lib.models.backbones import load_backbone
 from ask_lib.results import read_result
-from experiments import scda_cub40, scda_pets
+from ask_scenes.objects import ObjectOptions
+from experiments import scda_cub40, scda_objects, scda_pets
+from experiments.scda import OPEN, TwoLayers, four_connected, of_possible, open_rows
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +104,99 @@ def test_a_mask_on_the_pet_is_right_and_the_border_does_not_count():
 def test_without_the_birds_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert scda_cub40.main(["--images", str(tmp_path), "--out", str(tmp_path)]) == 2
     assert "labels.csv" in capsys.readouterr().err
+
+
+def noisy_draw(seed: int, root: Path | None) -> scda_objects.Draw:
+    """Frames of noise with a bright square, of sixteen classes, in place of drawn ones."""
+    draw = torch.Generator().manual_seed(seed)
+    rgb = torch.randint(0, 150, (96, 3, 48, 64), generator=draw, dtype=torch.uint8)
+    mask = torch.zeros(96, 48, 64, dtype=torch.bool)
+    mask[:, 10:34, 20:50] = True
+    rgb += 100 * mask[:, None].to(torch.uint8)
+    return scda_objects.Draw(rgb, torch.arange(96) % 16, mask, torch.tensor([20, 10, 50, 34]).expand(96, 4))
+
+
+@pytest.mark.slow
+def test_objects_are_recorded_in_the_one_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name, value in {"QUERIES": 32, "GALLERY": 64, "KEPT": tmp_path / "kept", "drawn": noisy_draw}.items():
+        monkeypatch.setattr(scda_objects, name, value)
+    hard = noisy_draw(9, None)
+    monkeypatch.setattr(scda_objects, "hard_cases", lambda seed, root: {"rooms": (hard.rgb[:9], hard.mask[:9])})
+    monkeypatch.setattr(scda_objects, "NETWORKS", ("objects_vgg", "random"))
+    words = ["--out", str(tmp_path / "out"), "--root", str(tmp_path / "frames"), "--seeds", "1", "2"]
+    assert scda_objects.main(words) == 0
+    content = read_result(tmp_path / "out" / "scda_objects.json")
+    values, runs = content["values"], content["details"]["runs"]
+    assert content["seeds"] == [1, 2] and values["draws"] == 2 and values["queries"] == 32
+    for network in ("objects_vgg", "random"):
+        two = [runs[seed][network] for seed in ("1", "2")]
+        for name in ("SCDA top1", "box SCDA", "mask SCDA", "svm SCDA", "on rooms"):
+            assert values[f"{network} {name}"] == pytest.approx(sum(run[name] for run in two) / 2, abs=1e-3)
+            assert 0 <= values[f"{network} {name}"] <= 100 and values[f"{network} {name} std"] >= 0
+        for run in two:
+            assert run["SCDA gain"] == pytest.approx(run["SCDA top1"] - run["avg&max top1"], abs=1e-3)
+            assert run["SCDA top5 of possible"] <= run["SCDA top5"]
+        assert {f"{network} open {name} low" for name in OPEN} <= set(values)
+    assert runs["1"]["random"] != runs["2"]["random"]  # another network in each draw
+
+
+def test_a_draw_is_of_test_and_gallery_and_hard_frames_are_of_val(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name, value in {"QUERIES": 2, "GALLERY": 3, "HARD": 2, "SIZE": (24, 32)}.items():
+        monkeypatch.setattr(scda_objects, name, value)
+    draw = scda_objects.drawn(4, tmp_path)
+    assert draw.rgb.shape == (5, 3, 24, 32) and draw.queries.tolist() == [0, 1] and draw.gallery.tolist() == [2, 3, 4]
+    options = ObjectOptions(size=(24, 32))
+    assert torch.equal(draw.rgb[:2], Objects("test", 2, 4, options, root=tmp_path).rgb)
+    assert torch.equal(draw.rgb[2:], Objects("gallery", 3, 4, options, root=tmp_path).rgb)
+    monkeypatch.setattr(scda_objects, "Rooms", lambda *args, **more: SimpleNamespace(rgb=args, key_mask=more))
+    cases = scda_objects.hard_cases(4, tmp_path)
+    assert list(cases) == ["three objects", "tiny objects", "rooms"]
+    assert cases["tiny objects"][1].double().mean() < 0.03 and cases["rooms"][0][0] == "val"
+
+
+def test_true_cells_are_those_half_covered_or_the_best_one():
+    mask = torch.zeros(2, 4, 4, dtype=torch.bool)
+    mask[0, :2, :2] = True  # the first cell whole
+    mask[0, 2, 2] = True  # a quarter of the last
+    mask[1, 3, 0] = True  # a quarter of the third: the best there is
+    cells = scda_objects.cells_of(mask, (2, 2))
+    assert cells[0].tolist() == [[True, False], [False, False]]
+    assert cells[1].tolist() == [[False, False], [True, False]]
+
+
+def some_maps(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(seed)
+    return torch.rand(4, 6, 5, 7, generator=draw).pow(6), torch.rand(4, 3, 10, 14, generator=draw).pow(6)
+
+
+def test_without_corners_a_diagonal_falls_apart():
+    features = torch.zeros(1, 1, 4, 5)
+    features[0, 0, [0, 1, 1, 3, 3], [4, 2, 3, 0, 1]] = 1.0  # three by corners; two and two without
+    assert selection_mask(features).sum() == 3
+    assert four_connected(features).nonzero().tolist() == [[0, 3, 0], [0, 3, 1]]  # the first column's
+
+
+def test_the_open_points_depart_in_one_thing_each():
+    high, low = some_maps()
+    maps, rows = {"high": high, "low": low}, open_rows("high", "low")
+    plain = TwoLayers("high", "low", lower_mask)(maps)
+    assert torch.allclose(plain, scda_plus(high, low))
+    for name, row in rows.items():
+        assert set(row.layers) <= {"high", "low", "flip:high", "flip:low"} and name in OPEN
+    raw = rows["halves as they are"](maps).view(4, 2, -1)
+    assert torch.allclose(torch.nn.functional.normalize(raw, dim=2).flatten(1), scda(high), atol=1e-6)
+    own = rows["the lower layer's own component"](maps)[:, 12:]
+    assert torch.allclose(own, 0.5 * scda(low, selection_mask(low)))
+    second = rows["a second component step"](maps)[:, 12:]
+    assert not torch.allclose(second, plain[:, 12:])
+    soft = rows["enlarged bilinearly"]
+    whole = soft({"high": torch.ones_like(high) + high * 0, "low": low})  # a constant map selects nothing
+    assert whole[:, 12:].abs().sum() == 0 and mean_mask(low).any()
+
+
+def test_top_5_of_what_is_possible_counts_what_was_missed():
+    near = torch.tensor([0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6])  # a query at angle 0, then a gallery of six
+    labels = torch.tensor([0, 0, 1, 0, 1, 1, 0])
+    vectors = torch.stack([near.cos(), near.sin()], dim=1)
+    one = of_possible(vectors, labels, torch.tensor([0]), torch.arange(1, 7))
+    assert float(one) == pytest.approx(100 * (1 / 1 + 2 / 3) / 3)  # the sixth is right too, and missed

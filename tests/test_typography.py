@@ -12,7 +12,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from tools.equations import address, in_brackets
-from tools.numerals import typeset
+from tools.numerals import rounded, typeset
 from tools.panels import darkened, layout_of, parts_of
 
 
@@ -81,3 +81,10 @@ def test_a_figure_becomes_its_parts_row_by_row(tmp_path: Path):
 
 def test_other_pictures_have_no_layout(tmp_path: Path):
     assert layout_of(png(tmp_path / "a.png", np.zeros((4, 4, 3), np.uint8))) == {}
+
+
+@pytest.mark.parametrize(
+    ("printed", "shown"), [("60.65", "60.7"), ("59.64", "59.6"), ("80.5", "80.5"), ("9.96", "10.0")]
+)
+def test_a_printed_number_is_rounded_as_a_reader_would(printed: str, shown: str):
+    assert rounded(printed, 1) == shown

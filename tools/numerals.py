@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import ROUND_HALF_UP, Decimal
 
 MINUS, NO_BREAK = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 ZERO = re.compile(r"(?<![\w.])[-+](0(?:\.0+)?)(?![\w.])")
@@ -22,3 +23,12 @@ def typeset(text: str) -> str:
 def together(text: str) -> str:
     """A text whose lines never break beside ±."""
     return re.sub(r"\s?±\s?", lambda sign: sign[0].replace(" ", NO_BREAK).replace("\n", NO_BREAK), text)
+
+
+def rounded(printed: str, decimals: int) -> str:
+    """A printed number with fewer decimals; a five goes up, as a reader would do it.
+
+    >>> rounded("60.65", 1), rounded("57.54", 1)
+    ('60.7', '57.5')
+    """
+    return str(Decimal(printed).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP))

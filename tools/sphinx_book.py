@@ -29,8 +29,8 @@ from ask_lib.errors import ChoiceError
 from ask_lib.show.record import published_source, published_text
 from tools import equations, panels, records, typeset
 from tools.cover import draw_cover
+from tools.numerals import rounded
 from tools.project import BUILD, FRAMES, ToolError, executed_path
-from tools.recorded_masks import draw_masks
 from tools.records import Drawn
 from tools.results import result_text
 from tools.static_widgets import bundle, slim_notebook
@@ -95,7 +95,6 @@ def _make_assets(app: Sphinx) -> None:
     style = Path(ask_lib.show.__path__[0]) / "explorer.css"
     shutil.copyfile(style, ASSETS / "ask-explorer.css")
     draw_cover(ASSETS / "cover.png")
-    draw_masks(ASSETS / "scda_flowers17_masks.svg")
 
 
 def _read_executed(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -160,9 +159,16 @@ def _sourced(rawtext: str, number: str, where: str) -> nodes.raw:
 def published_role(
     name: str, rawtext: str, text: str, lineno: int, inliner: Any, options: Any = None, content: Any = None
 ) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-    """``{published}`PAPER/table/row/column``` shows the number; its tooltip says where it was printed."""
+    """``{published}`PAPER/table/row/column``` shows the number; its tooltip says where it was printed.
+
+    With ``:.1f`` behind the address it has so many decimals, to stand in a table beside ours; the tooltip has them all.
+    """
     try:
-        node = _sourced(rawtext, published_text(text), published_source(text))
+        address, _, decimals = text.partition(":.")
+        number, where = published_text(address), published_source(address)
+        if decimals:
+            number, where = rounded(number, int(decimals.removesuffix("f"))), f"{where}: {number}"
+        node = _sourced(rawtext, number, where)
     except ChoiceError as error:
         message = inliner.reporter.error(str(error), line=lineno)
         return [inliner.problematic(rawtext, rawtext, message)], [message]

@@ -42,6 +42,8 @@ def use_style() -> None:
 def layout(drawn: Figure) -> str:
     """Where a figure's columns begin and, if each panel has a title, its rows lie; its pictures' boxes; its inches.
 
+    Several rows whose panels have no titles of their own stay together: then there is one column.
+
     All but the width in inches are shares of what ``bbox_inches="tight"`` cuts out. JSON, which a PNG keeps as a text.
     """
     drawn.draw_without_rendering()
@@ -57,7 +59,10 @@ def layout(drawn: Figure) -> str:
     images = [axes for axes in drawn.axes if axes.images or any(isinstance(c, QuadMesh) for c in axes.collections)]
     boxes = [(axes.get_window_extent().get_points() - corner) / size for axes in images]  # each (2, 2), y up
     pictures = [(x0, 1 - y1, x1, 1 - y0) for (x0, y0), (x1, y1) in boxes]
-    lines = sorted(rows.values()) if panels and all(axes.get_title() for axes, _ in panels) else [(0, 1)]
+    titled = bool(panels) and all(axes.get_title() for axes, _ in panels)
+    if len(rows) > 1 and not titled:  # rows that belong together, such as queries with their results
+        columns = {0: 0.0}
+    lines = sorted(rows.values()) if titled else [(0, 1)]
     return json.dumps({"columns": sorted(columns.values()), "rows": lines, "pictures": pictures, "inches": whole.width})
 
 
