@@ -137,6 +137,8 @@ def test_a_layout_says_where_columns_rows_and_pictures_lie():
     assert len(found["columns"]) == 3 and len(found["rows"]) == 2 and len(found["pictures"]) == 7  # and a colour bar
     bar = max(box[2] for box in found["pictures"][:7] if box[0] < found["columns"][2])
     assert found["columns"][1] < bar < found["columns"][2]
+    (top, _), (_, bottom) = found["rows"]
+    assert all(top <= box[1] and box[3] <= bottom for box in found["pictures"])  # no row cuts a bar
     grid[1, 2].set_title("")
     assert about(drawn)["rows"] == [[0, 1]] and about(drawn)["columns"] == [0]  # rows that belong together
 
@@ -196,5 +198,5 @@ def test_every_text_is_shown_as_it_is(text: str):
     drawn.canvas.draw()
     safe = text.replace("\x07", "\\x07").replace("\x1b", "\\x1b").replace("\udcff", "\\udcff")
     texts = [each.get_title() for each in grid] + [each.get_xlabel() for each in grid[2:]]
-    texts += [each.get_yticklabels()[0].get_text() for each in grid[2:]] + [drawn.axes[-1].get_ylabel()]
+    texts += [each.get_yticklabels()[0].get_text() for each in grid[2:]] + [grid[1].child_axes[0].get_ylabel()]
     assert texts == [safe] * 6

@@ -56,7 +56,8 @@ def layout(drawn: Figure) -> str:
         columns[spec.colspan.start] = min(columns.get(spec.colspan.start, 1.0), left)
         top, bottom = rows.get(spec.rowspan.start, (1.0, 0.0))
         rows[spec.rowspan.start] = (min(top, 1 - high), max(bottom, 1 - low))
-    images = [axes for axes in drawn.axes if axes.images or any(isinstance(c, QuadMesh) for c in axes.collections)]
+    every = [one for axes in drawn.axes for one in (axes, *axes.child_axes)]  # a child is a colour bar
+    images = [axes for axes in every if axes.images or any(isinstance(c, QuadMesh) for c in axes.collections)]
     boxes = [(axes.get_window_extent().get_points() - corner) / size for axes in images]  # each (2, 2), y up
     pictures = [(x0, 1 - y1, x1, 1 - y0) for (x0, y0), (x1, y1) in boxes]
     titled = bool(panels) and all(axes.get_title() for axes, _ in panels)
@@ -115,7 +116,7 @@ def heat_map(
         axes.imshow(over.astype(float).mean(axis=2), cmap="gray", extent=extent)
     drawn = axes.imshow(values, vmin=low, vmax=high, extent=extent, alpha=None if over is None else 0.6)
     if label and axes.figure is not None:
-        bar = axes.figure.colorbar(drawn, ax=axes, shrink=0.85)
+        bar = axes.figure.colorbar(drawn, cax=axes.inset_axes((1.04, 0, 0.05, 1)))  # as high as the map
         bar.set_label(_literal(label), parse_math=False)
     return _bare(axes, title)
 
