@@ -116,6 +116,10 @@ def rooms(name: str) -> float:
     return float(read_json(RESULTS / "scda_objects.json")["values"][f"rooms_vgg {name}"])
 
 
+def pets(name: str) -> float:
+    return float(read_json(RESULTS / "scda_pets.json")["values"][name])
+
+
 def is_zero(value: Callable[[str], float], name: str) -> bool:
     """Whether the interval of a difference contains zero, or touches it."""
     return value(f"{name} low") <= 0 <= value(f"{name} high")
@@ -131,6 +135,13 @@ CLAIMS: dict[str, Callable[[], bool]] = {
         and birds("box over all above the mean low") > 0
     ),
     "on birds a centre mask has more boxes right": lambda: birds("box over centre mask of its area high") < 0,
+    "on pets SCDA is ahead of a centre mask, and behind all cells above the mean": lambda: (
+        pets("centre mask of its area box") < pets("SCDA box") < pets("all above the mean box")
+    ),
+    "the component is worth much on birds, something on objects": lambda: (
+        birds("box over all above the mean mean") > 2 * (objects("box SCDA") - objects("box all above the mean")) > 10
+    ),
+    "4-connectivity": lambda: is_zero(birds, "open corners apart"),
     "on birds SCDA gains": lambda: birds("SCDA gain low") > 0,
     "the centre mask gains less": lambda: birds("over its centre mask low") > 0,
     "the maximum alone finds as much": lambda: birds("max top1") >= birds("SCDA top1"),
