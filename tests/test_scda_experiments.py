@@ -17,7 +17,7 @@ from ask_lib.methods.scda import lower_mask, mean_mask, scda, scda_plus, selecti
 from ask_lib.models.backbones import load_backbone
 from ask_lib.results import read_result
 from ask_scenes.objects import ObjectOptions
-from experiments import scda_cub40, scda_objects, scda_pets
+from experiments import scda_controls, scda_cub40, scda_objects, scda_pets
 from experiments.scda import OPEN, TwoLayers, four_connected, of_possible, open_rows
 
 
@@ -36,22 +36,38 @@ def noise(path: Path, seed: int, size: tuple[int, int] = (64, 80)) -> None:
     Image.fromarray(pixels).save(path)
 
 
-@pytest.mark.slow
-def test_birds_are_recorded_in_the_one_schema(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(scda_cub40, "SHORTER", {"an eighth": 1000})
-    monkeypatch.setattr(scda_cub40, "SIZES", {"stored": None, "long384": 96})
-    monkeypatch.setattr(scda_cub40, "KEPT", tmp_path / "kept")
+def birds_in(folder: Path) -> None:
+    """Three kinds of five birds each, in CUB's form."""
     rows = [
         {"file": f"{label}/{at}.png", "label": label, "split": "train" if at < 3 else "test",
          "box_x": 20, "box_y": 16, "box_w": 40, "box_h": 32}
         for label in (1, 2, 3) for at in range(5)
     ]  # fmt: skip
     for at, row in enumerate(rows):
-        noise(tmp_path / "birds" / "images" / str(row["file"]), at)
-    with (tmp_path / "birds" / "labels.csv").open("w", newline="") as file:
+        noise(folder / "images" / str(row["file"]), at)
+    with (folder / "labels.csv").open("w", newline="") as file:
         table = csv.DictWriter(file, list(rows[0]))
         table.writeheader()
         table.writerows(rows)
+
+
+def pets_in(folder: Path) -> None:
+    """Three pets with trimaps."""
+    trimap = np.full((64, 80), 2, np.uint8)
+    trimap[16:48, 20:60] = 1
+    trimap[16:18] = 3
+    (folder / "trimaps").mkdir(parents=True)
+    for at in range(3):
+        noise(folder / "images" / f"pug_{at}.png", at)
+        Image.fromarray(trimap).save(folder / "trimaps" / f"pug_{at}.png")
+
+
+@pytest.mark.slow
+def test_birds_are_recorded_in_the_one_schema(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(scda_cub40, "SHORTER", {"an eighth": 1000})
+    monkeypatch.setattr(scda_cub40, "SIZES", {"stored": None, "long384": 96})
+    monkeypatch.setattr(scda_cub40, "KEPT", tmp_path / "kept")
+    birds_in(tmp_path / "birds")
     words = ["--images", str(tmp_path / "birds"), "--weights", str(weights), "--out", str(tmp_path / "out")]
     assert scda_cub40.main(words) == 0
     values = read_result(tmp_path / "out" / "scda_cub40.json")["values"]
@@ -73,13 +89,7 @@ def test_the_true_box_s_cells_are_those_whose_centres_it_holds():
 
 def test_pets_are_recorded_in_the_one_schema(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(scda_pets, "KEPT", tmp_path / "kept")
-    trimap = np.full((64, 80), 2, np.uint8)
-    trimap[16:48, 20:60] = 1
-    trimap[16:18] = 3
-    (tmp_path / "pets" / "trimaps").mkdir(parents=True)
-    for at in range(3):
-        noise(tmp_path / "pets" / "images" / f"pug_{at}.png", at)
-        Image.fromarray(trimap).save(tmp_path / "pets" / "trimaps" / f"pug_{at}.png")
+    pets_in(tmp_path / "pets")
     words = ["--images", str(tmp_path / "pets"), "--weights", str(weights), "--out", str(tmp_path / "out")]
     assert scda_pets.main(words) == 0
     values = read_result(tmp_path / "out" / "scda_pets.json")["values"]
@@ -200,3 +210,43 @@ def test_top_5_of_what_is_possible_counts_what_was_missed():
     vectors = torch.stack([near.cos(), near.sin()], dim=1)
     one = of_possible(vectors, labels, torch.tensor([0]), torch.arange(1, 7))
     assert float(one) == pytest.approx(100 * (1 / 1 + 2 / 3) / 3)  # the sixth is right too, and missed
+
+
+@pytest.mark.slow
+def test_controls_are_recorded_in_the_one_schema(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch):
+    for name, value in {
+        "KEPT": tmp_path / "kept",
+        "SIZES": {"stored": None, "long384": 96},
+        "drawn": noisy_draw,
+    }.items():
+        monkeypatch.setattr(scda_controls, name, value)
+    for name, value in {"QUERIES": 32, "GALLERY": 64}.items():
+        monkeypatch.setattr(scda_objects, name, value)
+    birds_in(tmp_path / "birds")
+    pets_in(tmp_path / "pets")
+    words = ["--birds", str(tmp_path / "birds"), "--pets", str(tmp_path / "pets"), "--weights", str(weights)]
+    assert scda_controls.main([*words, "--out", str(tmp_path / "out"), "--seeds", "1", "2"]) == 0
+    values = read_result(tmp_path / "out" / "scda_controls.json")["values"]
+    for of in ("birds stored", "birds long384", "pets", "objects_vgg"):
+        ours = values[f"{of} box SCDA"]
+        mean = f"{of} box over centre box of its size" + ("" if of == "objects_vgg" else " mean")
+        assert values[mean] == pytest.approx(ours - values[f"{of} box centre box of its size"], abs=1e-3)
+        assert values[mean.removesuffix(" mean") + " low"] <= values[mean]
+    assert "birds stored the mask, for the mean high" in values and values["draws"] == 2
+
+
+def test_a_centre_box_has_the_size_of_the_box_and_stands_in_the_middle():
+    boxes = torch.tensor([[0.0, 0.0, 40.0, 20.0], [10.0, 10.0, 11.0, 13.0]], dtype=torch.float64)
+    moved = scda_controls.centred(boxes, (60, 100))
+    assert moved.tolist() == [[30, 20, 70, 40], [49.5, 28.5, 50.5, 31.5]]
+
+
+def test_scda_s_box_on_a_bright_corner_beats_the_middle_s():
+    high = torch.zeros(1, 1, 6, 8)
+    high[..., 3:, 5:] = 1.0
+    rows = scda_controls.boxes_of(high, (60, 80))
+    assert rows["SCDA"].tolist() == [[50, 30, 80, 60]] == rows["all above the mean"].tolist()
+    assert rows["centre box of its size"].tolist() == [[25, 15, 55, 45]]
+    assert rows["whole picture"].tolist() == [[0, 0, 80, 60]]
+    right = scda_controls.right(rows, torch.tensor([[50, 30, 80, 60]]))
+    assert float(right["SCDA"]) == 100 and float(right["centre box of its size"]) == 0
