@@ -206,7 +206,7 @@ def test_the_record_of_8_bits_is_made_again(tmp_path: Path, monkeypatch: pytest.
     assert hha_quantised.main(["--out", str(tmp_path)]) == 0
     made, kept = (read_result(folder / "hha_quantised.json")["values"] for folder in (tmp_path, ROOT / "results"))
     assert made == pytest.approx(kept, abs=0.01)
-    assert hha_quantised.main(["--out", str(tmp_path), "--frame", str(tmp_path / "none.png")]) == 1
+    assert hha_quantised.main(["--out", str(tmp_path), "--frame", str(tmp_path / "none.png")]) == 2
 
 
 @pytest.mark.gpu
