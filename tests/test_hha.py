@@ -77,7 +77,9 @@ def test_a_batch_is_two_of_one_each_with_its_camera():
 
 def test_numpy_and_torch_of_any_type_agree():
     wall = np.full((24, 32), 2)
-    for depth in (wall, wall.astype(np.float32), torch.tensor(wall, dtype=torch.float16)):
+    still = wall.astype(np.uint16)
+    still.flags.writeable = False
+    for depth in (wall, wall.tolist(), still, wall.astype(np.float32), torch.tensor(wall, dtype=torch.float16)):
         assert np.array_equal(hha(depth, torch.tensor(SMALL)), hha(wall.astype(float), SMALL))
 
 

@@ -59,10 +59,12 @@ def hha(
         ShapeError: If a shape does not fit.
         RangeError: As `hha_batch` does.
     """
-    one = torch.as_tensor(depth)
+    one = _tensor(depth)
     check_shape("depth", one, "HW", "For several, use hha_batch.")
-    hidden = None if missing is None else torch.as_tensor(missing, device=one.device)[None]
-    camera = torch.as_tensor(intrinsics, device=one.device)
+    camera, hidden = (
+        _tensor(intrinsics).to(one.device),
+        None if missing is None else _tensor(missing).to(one.device)[None],
+    )
     return hha_batch(one[None], camera, hidden, sigma=sigma)[0].permute(1, 2, 0).cpu().numpy()
 
 
@@ -257,11 +259,17 @@ def _cameras(intrinsics: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:
         raise ShapeError(f"intrinsics: expected (3, 3) or ({count}, 3, 3), got {tuple(intrinsics.shape)}.")
     camera = intrinsics.to(torch.float64).expand(count, 3, 3)
     form = camera * camera.new_tensor([[1, 0, 1], [0, 1, 1], [0, 0, 0]]) + camera.new_tensor([0, 0, 1]).diag()
-    fx, fy, cx, cy = (camera[:, i, j] for i, j in PLACES)
-    within = (cx > 0) & (cx < width) & (cy > 0) & (cy < height)
-    if not (torch.equal(camera, form) and bool(((fx > 0) & (fy > 0) & fx.isfinite() & fy.isfinite() & within).all())):
+    numbers = torch.stack([camera[:, i, j] for i, j in PLACES], dim=1)  # (B, 4)
+    fits = (numbers > 0) & (numbers < numbers.new_tensor([torch.inf, torch.inf, width, height]))
+    good = fits.all(dim=1) & (camera == form).flatten(1).all(dim=1)
+    if not bool(good.all()):
         raise RangeError(
             "intrinsics: expected [[fx, 0, cx], [0, fy, cy], [0, 0, 1]] in pixels, fx and fy positive, and (cx, cy) "
-            f"within the picture of {width} x {height}; got {camera.tolist()}. Scale it with the picture."
+            f"within the picture of {width} x {height}; got {camera[~good][0].tolist()}. Scale it with the picture."
         )
     return camera
+
+
+def _tensor(values: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """In float64; arrays of any type are copied, as PIL's can't be written to."""
+    return values.double() if isinstance(values, torch.Tensor) else torch.from_numpy(np.array(values, dtype=np.float64))
