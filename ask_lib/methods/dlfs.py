@@ -228,7 +228,7 @@ class DLFS(nn.Module):
             return strongest_cells(both, self.num_keypoints)
         height, width = both.shape[2:]
         if self.points == "grid":
-            fixed = grid_points(self.num_keypoints, (height, width)).to(both)
+            fixed = grid_points(self.num_keypoints, (height, width)).to(both.device)
         else:
             fixed = self.fixed * self.fixed.new_tensor([width - 1, height - 1])
         return fixed.expand(len(both), -1, -1)

@@ -271,9 +271,12 @@ class _Scale(nn.Module):
         if self.select.conv is not None:
             self.information = VariationalInformation(num_keypoints, num_classes, floor=o.floor)
         self.reduce = _pair(lambda: nn.Linear(channels, o.local_width) if o.local_width else nn.Identity())
+        self.second, self.kernel = second, o.kernel
         self.normalize, self.dropout = o.normalize, nn.Dropout(o.dropout)
 
     def forward(self, rgb: torch.Tensor, depth: torch.Tensor) -> tuple[Selection, list[torch.Tensor]]:
+        if self.second:
+            check_range("short side of the maps, in cells", min(rgb.shape[2:]), self.kernel)
         selection: Selection = self.select(*_each(self.down, (rgb, depth)))
         local = [l2_normalize(e) if self.normalize else e for e in (selection.rgb, selection.depth)]
         return selection, [self.dropout(e.flatten(1)) for e in _each(self.reduce, local)]  # (B, K*C) a stream
