@@ -319,7 +319,7 @@ def triplet_loss(features: list[list[Vector]], labels: list[int], margin: float,
     for a, own in enumerate(labels):
         positives = [rho[a][p] for p, label in enumerate(labels) if label == own and p != a]
         negatives = [rho[a][n] for n, label in enumerate(labels) if label != own]
-        if mining == "hard" and positives and negatives:
+        if mining == "batch-hard" and positives and negatives:
             positives, negatives = [min(positives)], [max(negatives)]
         losses += [max(n - p + margin, 0.0) for p in positives for n in negatives]
     return math.fsum(losses) / max(1, len(losses))

@@ -13,14 +13,17 @@ from ask_lib.errors import ChoiceError, ConfigError, LayerNotFoundError, RangeEr
 from ask_lib.methods.descriptors import l2_normalize
 from ask_lib.methods.dlfs import POINTS, correlation_map, modal_correlation_loss, triplet_correlation_loss
 from ask_lib.models import backbones
-from ask_lib.models.ask import ASK, ASKHead, ASKOptions, NonLocal, ask
+from ask_lib.models.ask import ASK, WEIGHTS, ASKHead, ASKOptions, NonLocal, ask
 from ask_lib.models.backbones import load_backbone
-from ask_lib.models.forward import HALVES, forward_features
+from ask_lib.models.forward import forward_features
 from ask_lib.models.two_stream import TwoStream, cut_encoder, encoder, two_stream
+from ask_lib.train import Process, Task, TensorData, TrainConfig, fit
+from ask_lib.train.data import Batch
 from tests.realdata import realdata
 from tests.test_backbones import FAMILIES
 
 PLAIN = ASKOptions(keypoints=(3, 0), dropout=0.0)
+CHAINS = ["ResNet", "SqueezeNet", "SmallVGG", "SmallResNet", "DenseNet", "ShuffleNetV2"]
 LABELS = torch.tensor([0, 1, 0, 2, 1, 0])
 
 
@@ -38,7 +41,7 @@ def head(options: ASKOptions = PLAIN, channels: int = 8) -> ASKHead:
 # --- streams ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("family", [name for name in HALVES if name not in ("GoogLeNet", "Inception3")])
+@pytest.mark.parametrize("family", CHAINS)
 def test_an_encoder_is_the_network_up_to_its_last_maps(family: str, monkeypatch: pytest.MonkeyPatch):
     for name in ("trunc_normal_", "normal_", "kaiming_normal_"):  # drawing them takes most of the time
         monkeypatch.setattr(nn.init, name, lambda tensor, *args, **kwargs: tensor)
@@ -259,6 +262,17 @@ def test_wrong_maps_and_options_are_refused():
         ASKOptions(keypoints=(-1, 0))
 
 
+def test_in_bfloat16_the_head_gives_nearly_the_same():
+    rgb, depth = maps()
+    made = head(replace(PLAIN, keypoints=(3, 2), attention=True, mining="batch-hard"))
+    expected = made.loss(made(rgb, depth), LABELS)
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = made(rgb.bfloat16(), depth.bfloat16())
+        found = made.loss(outputs, LABELS)
+    assert all(keypoints.dtype == torch.float32 for keypoints in outputs.keypoints)
+    torch.testing.assert_close(torch.stack(found).float(), torch.stack(expected), rtol=0.02, atol=0.02)
+
+
 # --- it learns ----------------------------------------------------------------------------------------------------
 
 
@@ -297,3 +311,28 @@ def test_points_go_to_the_object_from_class_labels_alone():
         found[points] = (distance(made, new_rgb, new_depth, new_place), right)
     assert found["both"][0] < 0.5 and found["both"][1] > 0.95
     assert found["grid"][0] > 1.5 and found["grid"][1] < 0.6
+
+
+def test_the_shared_loop_trains_it_on_kept_maps():
+    """As the experiments do: maps and labels in, the loss terms watched, the logits judged."""
+    rgb, depth, labels, _ = toy(200, 0)
+    made = head(ASKOptions(keypoints=(2, 0), dropout=0.0))
+    first = made.loss(made(rgb, depth), labels).main.item()
+
+    def step(network: ASKHead, batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        outputs = network(batch.inputs["rgb"], batch.inputs["depth"])
+        return network.loss(outputs, batch.labels, generator=generator)._asdict()
+
+    task = Task(
+        network=made,
+        step=step,
+        predict=lambda network, inputs: network(inputs["rgb"], inputs["depth"]).logits,
+        num_classes=3,
+        train=TensorData({"rgb": rgb, "depth": depth}, labels),
+        weights=dict.fromkeys(WEIGHTS, 0.0),  # the total counts them
+    )
+    config = TrainConfig(epochs=3, batch=25, optimizer="adam", lr=0.01)
+    outcome = fit(task, config, process=Process(torch.device("cpu")), progress=False)
+    terms = outcome.history[-1]["terms"]
+    assert terms["main"] < first
+    assert terms["total"] == pytest.approx(sum(WEIGHTS[name] * terms[name] for name in WEIGHTS), rel=1e-4)

@@ -261,7 +261,7 @@ def test_ask_12_a_step_downhill_brings_the_modalities_together():
 
 
 @pytest.mark.parametrize("flat", [False, True])
-@pytest.mark.parametrize("mining", ["hard", "all"])
+@pytest.mark.parametrize("mining", ["batch-hard", "all"])
 @pytest.mark.parametrize("margin", [1.0, 0.2])
 def test_ask_13_equals_the_loops(mining: str, margin: float, flat: bool):
     """Tag: [ASK-13]."""
@@ -286,7 +286,7 @@ def test_ask_13_random_negatives_are_of_another_class_and_all_of_them_come():
     assert values == {0.0, 1.0, 2.0}  # of 8 pairs, the two of class 1 may draw class 2 and lose 1 each
 
 
-@pytest.mark.parametrize("mining", ["random", "hard", "all"])
+@pytest.mark.parametrize("mining", ["random", "batch-hard", "all"])
 @pytest.mark.parametrize("labels", [[3, 3, 3], [0, 1, 2], [1]], ids=["one class", "no pair", "one image"])
 def test_ask_13_without_a_triplet_it_is_zero_with_zero_gradient(mining: str, labels: list[int]):
     """Tag: [ASK-13]."""
@@ -296,7 +296,7 @@ def test_ask_13_without_a_triplet_it_is_zero_with_zero_gradient(mining: str, lab
     assert loss.item() == 0 and features.grad is not None and torch.equal(features.grad, torch.zeros(len(labels), 2, 4))
 
 
-@pytest.mark.parametrize("mining", ["random", "hard", "all"])
+@pytest.mark.parametrize("mining", ["random", "batch-hard", "all"])
 def test_ask_13_a_step_downhill_parts_the_classes(mining: str):
     """Tag: [ASK-13]. As printed it would do the opposite."""
     features = draw(6, 2, 5)
@@ -311,7 +311,7 @@ def test_ask_13_a_step_downhill_parts_the_classes(mining: str):
 
 def test_losses_equal_small_differences():
     features = draw(6, 2, 3).requires_grad_()
-    for mining in ("hard", "all"):
+    for mining in ("batch-hard", "all"):
         assert torch.autograd.gradcheck(lambda f, m=mining: triplet_correlation_loss(f, LABELS, mining=m), features)
     loss = VariationalInformation(2, 3, floor=0.1).double()
     maps = draw(3, 2, 6, 6).requires_grad_()
@@ -333,7 +333,7 @@ def test_zero_descriptors_and_wrong_input():
         spatial_softmax(torch.zeros(1, 1, 2, 2), 0)
     with pytest.raises(RangeError, match="count"):
         strongest_cells(torch.zeros(1, 1, 2, 2), 5)
-    with pytest.raises(ChoiceError, match="hard"):
-        triplet_correlation_loss(zeros, LABELS, mining="hrad")
+    with pytest.raises(ChoiceError, match="batch-hard"):
+        triplet_correlation_loss(zeros, LABELS, mining="batch-hrad")
     with pytest.raises(ShapeError, match="at least one cell"):
         expected_coordinates(torch.zeros(1, 1, 0, 4))

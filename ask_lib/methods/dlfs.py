@@ -22,7 +22,7 @@ from ask_lib.methods.descriptors import check_map, l2_normalize
 
 POINTS = ("both", "rgb", "depth", "grid", "random", "strongest")
 GROUPINGS = ("sum", "single", "relu")
-MINING = ("random", "hard", "all")
+MINING = ("random", "batch-hard", "all")
 _ONE_LAYER = "Both modalities come from one layer, and are of one size."
 
 
@@ -318,7 +318,7 @@ def triplet_correlation_loss(
         features: ``(B, K, C)``, the descriptors at the keypoints, in one order for all images.
         labels: ``(B,)``.
         margin: The paper's alpha.
-        mining: ``random``: each pair of one class with a random image of another; ``hard``: each image with the
+        mining: ``random``: each pair of one class with a random image of another; ``batch-hard``: each image with the
             farthest of its class and the nearest of another; ``all`` triplets.
         flat: The cosine of the K x C numbers as one vector, in place of the mean of the K cosines.
         generator: Of the random images, on the features' device.
@@ -333,7 +333,7 @@ def triplet_correlation_loss(
     rho = rows @ rows.T / (1 if flat else features.shape[1])  # (B, B): the mean of K cosines is one product
     same = labels[:, None] == labels
     positive = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    if mining == "hard":
+    if mining == "batch-hard":
         near = rho.masked_fill(same, -torch.inf).amax(dim=1)  # of other classes, (B,)
         far = rho.masked_fill(~positive, torch.inf).amin(dim=1)  # of the same class
         valid = positive.any(dim=1) & ~same.all(dim=1)
