@@ -30,7 +30,7 @@ def plain():
 
 
 def test_an_input_that_the_data_lack_is_refused():
-    with pytest.raises(ChoiceError, match="modality.*rgb, depth"):
+    with pytest.raises(ChoiceError, match=r"modality.*rgb, depth"):
         build(find_experiment("toy").config.override(["modality=hha"]))
 
 
