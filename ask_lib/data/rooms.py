@@ -47,7 +47,7 @@ class Rooms(Frames[RoomOptions]):
     def hha(self) -> torch.Tensor:
         """HHA of the sensor's depth, computed anew in each call: ``(N, 3, H, W)`` uint8."""
         one = torch.tensor([[0, 0, 1], [0, 0, 1], [0, 0, 0]])  # HHA counts pixels from 1
-        parts = zip(self.depth.split(10), (self.intrinsics + one).split(10), strict=True)
+        parts = zip(torch.split(self.depth, 10), torch.split(self.intrinsics + one, 10), strict=True)
         return torch.cat([hha_batch(depth, cameras) for depth, cameras in parts])
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
