@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 Map = list[list[float]]
 Mask = list[list[bool]]
 Features = list[Map]
@@ -224,6 +226,107 @@ def fisher(
     return of_weights, [v for row in of_means for v in row], [v for row in of_deviations for v in row]
 
 
+# --- DLFS (ASK) ---------------------------------------------------------------------------------------------------
+
+
+def grouped_maps(features: Features, weight: list[Vector], groups: int) -> Features:
+    """[ASK-1], then [ASK-2]: a 1x1 convolution, then the sums over contiguous groups of its channels."""
+    height, width, size = len(features[0]), len(features[0][0]), len(weight) // groups
+    places = [(y, x) for y in range(height) for x in range(width)]
+    convolved = [{at: math.fsum(w * f[at[0]][at[1]] for w, f in zip(row, features, strict=True)) for at in places}
+                 for row in weight]  # fmt: skip
+    return [
+        [[math.fsum(convolved[j * size + i][y, x] for i in range(size)) for x in range(width)] for y in range(height)]
+        for j in range(groups)
+    ]
+
+
+def softmax_2d(values: Map, temperature: float) -> Map:
+    """[ASK-3]."""
+    top = max(value for row in values for value in row)
+    exps = [[math.exp((value - top) / temperature) for value in row] for row in values]
+    total = math.fsum(value for row in exps for value in row)
+    return [[value / total for value in row] for row in exps]
+
+
+def expectation(h: Map) -> Vector:
+    """[ASK-4]: x is the column, y the row."""
+    x = math.fsum(v * value for row in h for v, value in enumerate(row))
+    y = math.fsum(u * value for u, row in enumerate(h) for value in row)
+    return [x, y]
+
+
+def bilinear(features: Features, x: float, y: float) -> Vector:
+    """[ASK-5]: u is the row, v the column."""
+    return [
+        math.fsum(
+            value * max(0.0, 1 - abs(x - v)) * max(0.0, 1 - abs(y - u))
+            for u, row in enumerate(channel)
+            for v, value in enumerate(row)
+        )
+        for channel in features
+    ]
+
+
+def bilinear_slopes(channel: Map, x: float, y: float) -> tuple[Map, float, float]:
+    """[ASK-6] without the sum, [ASK-7] for y and for x, with the sign of [ASK-8] as spatial transformers have it."""
+
+    def g(cell: int, at: float) -> float:
+        return 0.0 if abs(cell - at) >= 1 else (1.0 if cell >= at else -1.0)
+
+    cells = [(u, v, value) for u, row in enumerate(channel) for v, value in enumerate(row)]
+    by_cell = [[max(0.0, 1 - abs(x - v)) * max(0.0, 1 - abs(y - u)) for v in range(len(channel[0]))]
+               for u in range(len(channel))]  # fmt: skip
+    by_x = math.fsum(value * g(v, x) * max(0.0, 1 - abs(y - u)) for u, v, value in cells)
+    by_y = math.fsum(value * g(u, y) * max(0.0, 1 - abs(x - v)) for u, v, value in cells)
+    return by_cell, by_x, by_y
+
+
+def max_pooled(channel: Map, size: int) -> Map:
+    """S x S windows that cover the map; they overlap where it does not divide."""
+    height, width = len(channel), len(channel[0])
+    rows = [range(i * height // size, -(-(i + 1) * height // size)) for i in range(size)]
+    columns = [range(i * width // size, -(-(i + 1) * width // size)) for i in range(size)]
+    return [[max(channel[y][x] for y in ys for x in xs) for xs in columns] for ys in rows]
+
+
+def information_loss(
+    maps: list[Features], labels: list[int], weight: list[Features], bias: Vector, log_sigma: Vector, floor: float
+) -> float:
+    """[ASK-9] and [ASK-10]; ``weight`` is ``[class][map][y][x]``."""
+    total = 0.0
+    for image, label in zip(maps, labels, strict=True):
+        pooled = [max_pooled(channel, len(weight[0][0])) for channel in image]
+        for n, kernel in enumerate(weight):
+            mean = bias[n] + math.fsum(
+                w * pooled[k][y][x]
+                for k, rows in enumerate(kernel) for y, row in enumerate(rows) for x, w in enumerate(row)
+            )  # fmt: skip
+            sigma = math.sqrt(math.exp(log_sigma[n]) ** 2 + floor**2)
+            total += math.log(sigma) + ((1.0 if label == n else 0.0) - mean) ** 2 / (2 * sigma**2)
+    return total / len(maps)
+
+
+def point_correlation(a: list[Vector], b: list[Vector], flat: bool) -> float:
+    """The mean of the cosines point by point, or the cosine of all numbers."""
+    if flat:
+        return cosine([v for row in a for v in row], [v for row in b for v in row])
+    return math.fsum(cosine(*pair) for pair in zip(a, b, strict=True)) / len(a)
+
+
+def triplet_loss(features: list[list[Vector]], labels: list[int], margin: float, mining: str, flat: bool) -> float:
+    """[ASK-13] over all triplets, or over each anchor's hardest; turned so that one class comes together."""
+    rho = [[point_correlation(a, b, flat) for b in features] for a in features]
+    losses = []
+    for a, own in enumerate(labels):
+        positives = [rho[a][p] for p, label in enumerate(labels) if label == own and p != a]
+        negatives = [rho[a][n] for n, label in enumerate(labels) if label != own]
+        if mining == "batch-hard" and positives and negatives:
+            positives, negatives = [min(positives)], [max(negatives)]
+        losses += [max(n - p + margin, 0.0) for p in positives for n in negatives]
+    return math.fsum(losses) / max(1, len(losses))
+
+
 # --- evaluation ---------------------------------------------------------------------------------------------------
 
 
@@ -253,3 +356,56 @@ def box_iou(a: list[int], b: list[int]) -> float:
     first = {(y, x) for y in range(a[1], a[3]) for x in range(a[0], a[2])}
     second = {(y, x) for y in range(b[1], b[3]) for x in range(b[0], b[2])}
     return len(first & second) / len(first | second) if first and second else 0.0
+
+
+# --- HHA ----------------------------------------------------------------------------------------------------------
+
+
+def plane_normal(points: list[tuple[float, float, float]]) -> Vector | None:
+    """Of the plane a X + b Y + c Z = 1 through points, fitted in inverse depth; None unless they span one."""
+    rows = np.array([(x / z, y / z, 1.0) for x, y, z in points]).reshape(-1, 3)
+    if np.linalg.matrix_rank(rows, tol=1e-9) < 3:
+        return None
+    return unit(list(np.linalg.lstsq(rows, np.array([1 / z for _, _, z in points]), rcond=None)[0]))
+
+
+def gravity(normals: list[Vector]) -> Vector:
+    """Gupta et al.: from straight down, five rounds at 45 degrees and five at 15."""
+    down = np.array([0.0, 1.0, 0.0])
+    for angle in [45] * 5 + [15] * 5:
+        spread = np.zeros((3, 3))
+        for normal in map(np.array, normals):
+            cosine = abs(float(normal @ down))
+            spread += np.outer(normal, normal) * (cosine < math.sin(math.radians(angle)))
+            spread -= np.outer(normal, normal) * (cosine > math.cos(math.radians(angle)))
+        least = np.linalg.eigh(spread)[1][:, 0]
+        down = least if least @ down >= 0 else -least
+    return [float(each) for each in down]
+
+
+def hha(depth: Map, known: Mask, fx: float, fy: float, cx: float, cy: float) -> list[list[list[int]]]:
+    """Of depth in metres, nowhere zero; pixels that are not known give no normals."""
+    height, width = len(depth), len(depth[0])
+    points = [
+        [((x + 1 - cx) * z / fx, (y + 1 - cy) * z / fy, z) for x, z in enumerate(row)] for y, row in enumerate(depth)
+    ]
+
+    def normal(x: int, y: int, r: int) -> Vector | None:
+        rows, columns = range(max(0, y - r), min(height, y + r + 1)), range(max(0, x - r), min(width, x + r + 1))
+        return plane_normal([points[j][i] for j in rows for i in columns if known[j][i]])
+
+    found = (normal(x, y, 10) for y in range(height) for x in range(width))
+    down = gravity([each for each in found if each is not None])
+    ups = [[-100 * sum(a * b for a, b in zip(point, down, strict=True)) for point in row] for row in points]
+    lowest = min(min(row) for row in ups)
+    lowest = -130 if lowest > -90 else lowest
+    levels = []
+    for y in range(height):
+        levels.append([])
+        for x in range(width):
+            own = normal(x, y, 3)
+            cosine = 0.0 if own is None else sum(a * b for a, b in zip(own, down, strict=True))
+            angle = 180 if own is None else math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
+            values = (31000 / max(100 * depth[y][x], 100), ups[y][x] - lowest, angle + 128 - 90)
+            levels[-1].append([max(0, min(255, round(value))) for value in values])
+    return levels
