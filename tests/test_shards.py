@@ -342,7 +342,7 @@ def test_a_script_without_a_guard_is_told_so_once(tmp_path: Path):
     # The pool's own thread may trip over workers that vanish while they are started, and says so first.
     last = said.splitlines()[-1]
     assert script.returncode == 2 and said.count("error: ") == 1
-    assert last.startswith("error: A process that draws ended")
+    assert last.startswith("error: A process ended before")
     assert 'if __name__ == "__main__":' in last and not (tmp_path / "out").exists()
 
 

@@ -91,7 +91,7 @@ def hha_batch(
     Raises:
         ShapeError: If a shape does not fit.
         RangeError: If depth is NaN, infinite or negative, zero everywhere, or has a median over 100 m; if the camera is
-            none; if ``sigma`` is negative.
+            none; if ``sigma`` is negative or as `smooth` says.
         AskError: If the arguments lie on several devices.
     """
     z = _checked(depth)
@@ -123,9 +123,9 @@ def smooth(depth: torch.Tensor, sigma: float) -> torch.Tensor:
         sigma: Of the Gaussian, pixels, above 0; cut off at three.
 
     Raises:
-        RangeError: If ``sigma`` is not positive.
+        RangeError: If ``sigma`` is not positive, or above the picture's longer side.
     """
-    check_range("sigma", sigma, 0, open_low=True)
+    check_range("sigma", sigma, 0, max(depth.shape[1:]), open_low=True)
     reach = math.ceil(3 * sigma)
     offsets = torch.arange(-reach, reach + 1, dtype=depth.dtype, device=depth.device)
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
