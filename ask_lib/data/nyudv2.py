@@ -113,7 +113,7 @@ class NYUDv2(RGBDFrames):
         try:
             with h5py.File(self.mat, "r") as file:
                 yield file
-        except (OSError, KeyError) as error:
+        except (OSError, KeyError, ValueError) as error:  # the last of a reference to nothing
             raise DataNotFoundError(
                 f"{shown(self.mat)}: expected the labelled set as HDF5, and cannot read it ({error}). Fetch it again: "
                 f"{curl_line(ADDRESS[MAT], self.mat)}"

@@ -166,7 +166,7 @@ def hha_files(
 
     folder = cache_folder(root) / "hha" / f"{frames.title}-{_digest(frames)}"
     chosen = range(len(frames)) if rows is None else rows
-    paths = [folder / f"{frames.names[row].replace('/', '_')}.png" for row in chosen]
+    paths = [folder / f"{_flat(frames.names[row])}.png" for row in chosen]
     todo = [(row, path) for row, path in zip(chosen, paths, strict=True) if not path.is_file()]
     if todo:
         prepare(folder / "NAME.png")
@@ -229,11 +229,11 @@ def read_levels(path: Path) -> np.ndarray:
 
 def check_names(names: Sequence[str], path: Path) -> None:
     """Raise a ``DataNotFoundError`` unless names that a file lists are of different frames, within its set's folder."""
-    outside = [name for name in names if ".." in Path(name).parts or Path(name).is_absolute()]
-    twice = [name for name, count in Counter(name.replace("/", "_") for name in names).items() if count > 1]
-    if outside or twice:
+    kept = Counter(map(_flat, names))
+    wrong = [n for n in names if ".." in Path(n).parts or Path(n).is_absolute() or kept[_flat(n)] > 1]
+    if wrong:
         raise DataNotFoundError(
-            f"{shown(path)}: expected each frame once, below the set's folder; got {shown((outside + twice)[0])}."
+            f"{shown(path)}: expected each frame once, below the set's folder; got {shown(wrong[0])}."
         )
 
 
@@ -256,6 +256,10 @@ def scaled_camera(camera: np.ndarray, size: tuple[int, int], new: tuple[int, int
     out[0, 0], out[1, 1] = camera[0, 0] * wide, camera[1, 1] * tall
     out[0, 2], out[1, 2] = (camera[0, 2] - 0.5) * wide + 0.5, (camera[1, 2] - 0.5) * tall + 0.5
     return out
+
+
+def _flat(name: str) -> str:
+    return name.replace("/", "_")  # as a file in one folder
 
 
 def _bytes(picture: Image) -> torch.Tensor:
