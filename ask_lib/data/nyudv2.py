@@ -62,7 +62,8 @@ class NYUDv2(RGBDFrames):
 
     Args:
         root: The folder that holds both.
-        raw: Depth as it was measured, with holes, not in-painted: see what `hha_files` departs in.
+        raw: Depth as it was measured, with holes, not in-painted; HHA of either departs from the paper, see
+            `ask_lib.data.rgbd.hha_files`.
 
     Attributes:
         scenes: The type of scene of each frame.

@@ -37,7 +37,8 @@ class SUNRGBD(RGBDFrames):
     Args:
         root: The folder ``SUNRGBD``, with kv1, kv2, realsense and xtion.
         split: ``allsplit.mat``; by default that of the toolbox, unpacked beside the root.
-        raw: Depth as it was measured, with holes, not in-painted: see what `hha_files` departs in.
+        raw: Depth as it was measured, with holes, not in-painted; HHA of either departs from the paper, see
+            `ask_lib.data.rgbd.hha_files`.
 
     Attributes:
         scenes: The type of scene of each frame.
