@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 Map = list[list[float]]
 Mask = list[list[bool]]
 Features = list[Map]
@@ -253,3 +255,56 @@ def box_iou(a: list[int], b: list[int]) -> float:
     first = {(y, x) for y in range(a[1], a[3]) for x in range(a[0], a[2])}
     second = {(y, x) for y in range(b[1], b[3]) for x in range(b[0], b[2])}
     return len(first & second) / len(first | second) if first and second else 0.0
+
+
+# --- HHA ----------------------------------------------------------------------------------------------------------
+
+
+def plane_normal(points: list[tuple[float, float, float]]) -> Vector | None:
+    """Of the plane a X + b Y + c Z = 1 through points, fitted in inverse depth; None unless they span one."""
+    rows = np.array([(x / z, y / z, 1.0) for x, y, z in points]).reshape(-1, 3)
+    if np.linalg.matrix_rank(rows, tol=1e-9) < 3:
+        return None
+    return unit(list(np.linalg.lstsq(rows, np.array([1 / z for _, _, z in points]), rcond=None)[0]))
+
+
+def gravity(normals: list[Vector]) -> Vector:
+    """Gupta et al.: from straight down, five rounds at 45 degrees and five at 15."""
+    down = np.array([0.0, 1.0, 0.0])
+    for angle in [45] * 5 + [15] * 5:
+        spread = np.zeros((3, 3))
+        for normal in map(np.array, normals):
+            cosine = abs(float(normal @ down))
+            spread += np.outer(normal, normal) * (cosine < math.sin(math.radians(angle)))
+            spread -= np.outer(normal, normal) * (cosine > math.cos(math.radians(angle)))
+        least = np.linalg.eigh(spread)[1][:, 0]
+        down = least if least @ down >= 0 else -least
+    return [float(each) for each in down]
+
+
+def hha(depth: Map, known: Mask, fx: float, fy: float, cx: float, cy: float) -> list[list[list[int]]]:
+    """Of depth in metres, nowhere zero; pixels that are not known give no normals."""
+    height, width = len(depth), len(depth[0])
+    points = [
+        [((x + 1 - cx) * z / fx, (y + 1 - cy) * z / fy, z) for x, z in enumerate(row)] for y, row in enumerate(depth)
+    ]
+
+    def normal(x: int, y: int, r: int) -> Vector | None:
+        rows, columns = range(max(0, y - r), min(height, y + r + 1)), range(max(0, x - r), min(width, x + r + 1))
+        return plane_normal([points[j][i] for j in rows for i in columns if known[j][i]])
+
+    found = (normal(x, y, 10) for y in range(height) for x in range(width))
+    down = gravity([each for each in found if each is not None])
+    ups = [[-100 * sum(a * b for a, b in zip(point, down, strict=True)) for point in row] for row in points]
+    lowest = min(min(row) for row in ups)
+    lowest = -130 if lowest > -90 else lowest
+    levels = []
+    for y in range(height):
+        levels.append([])
+        for x in range(width):
+            own = normal(x, y, 3)
+            cosine = 0.0 if own is None else sum(a * b for a, b in zip(own, down, strict=True))
+            angle = 180 if own is None else math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
+            values = (31000 / max(100 * depth[y][x], 100), ups[y][x] - lowest, angle + 128 - 90)
+            levels[-1].append([max(0, min(255, round(value))) for value in values])
+    return levels

@@ -83,6 +83,13 @@ def target_size(current: tuple[int, int], size: int, mode: Mode = "short") -> tu
     return height, width
 
 
+def warp(picture: Image, size: tuple[int, int]) -> Image:
+    """The whole picture at a size (H, W), antialiased (bicubic); the aspect is not kept."""
+    from PIL.Image import Resampling
+
+    return picture.resize((size[1], size[0]), Resampling.BICUBIC)
+
+
 def centre_crop(picture: Image, size: int) -> Image:
     """The middle square of a picture.
 

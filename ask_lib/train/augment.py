@@ -84,8 +84,10 @@ class InputSpec:
     """How one input is prepared.
 
     Attributes:
-        kind: ``image`` (bilinear when resized, brightness and contrast apply, uint8 is divided by 255) or ``map``
-            (nearest, so that missing depth never blends with measured; geometry and erasing only).
+        kind: ``image`` (bilinear when resized, brightness and contrast apply, uint8 is divided by 255), ``levels``
+            (the same without brightness and contrast, for HHA, whose levels are lengths and angles), ``map`` (nearest,
+            so that missing depth never blends with measured; geometry and erasing only) or ``labels`` (nearest,
+            geometry only; they keep their type and are not normalised).
         mean: Subtracted, one number a channel or one for all.
         std: Divided by, likewise.
         source: The stored input that it is made from; empty: the one of its own name.
@@ -100,7 +102,7 @@ class InputSpec:
     view: int = 0
 
     def __post_init__(self) -> None:
-        check_choice("kind", self.kind, ("image", "map"))
+        check_choice("kind", self.kind, ("image", "levels", "map", "labels"))
 
 
 Inputs = dict[str, torch.Tensor]
@@ -108,7 +110,10 @@ Inputs = dict[str, torch.Tensor]
 
 def prepare(inputs: Inputs, specs: Mapping[str, InputSpec], dtype: torch.dtype = torch.float32) -> Inputs:
     """Inputs as a network takes them, without augmentation; stored ones without a spec pass as they are."""
-    made = {name: _normalise(_to_float(x, specs[name], dtype), specs[name]) for name, x in _sources(inputs, specs)}
+    made = {
+        name: x if specs[name].kind == "labels" else _normalise(_to_float(x, specs[name], dtype), specs[name])
+        for name, x in _sources(inputs, specs)
+    }
     return inputs | made
 
 
@@ -137,6 +142,9 @@ def prepare_augmented(
         x = _to_float(_whole_pixels(x, augment, draw), spec, dtype)  # moved while it is small
         if augment.crop != (1.0, 1.0):
             x = _resized_crop(x, spec, augment, draw)
+        if spec.kind == "labels":
+            out[name] = x.to(chosen[name].dtype)
+            continue
         if spec.kind == "image":
             x = _jitter(x, augment, draw)
         x = _normalise(x, spec)
@@ -179,7 +187,9 @@ def _common_size(inputs: Inputs) -> tuple[int, int]:
 
 
 def _to_float(x: torch.Tensor, spec: InputSpec, dtype: torch.dtype) -> torch.Tensor:
-    if x.dtype == torch.uint8 and spec.kind == "image":
+    if spec.kind == "labels":
+        return x.to(torch.float32)  # half precision would round numbers above 2048
+    if x.dtype == torch.uint8 and spec.kind != "map":
         return x.to(dtype).div_(255)  # a new tensor: the caller's is uint8
     return x.to(dtype)
 
@@ -223,7 +233,7 @@ def _resized_crop(x: torch.Tensor, spec: InputSpec, augment: Augment, draw: Draw
     top = torch.stack([wide, zero, centre_x], dim=1)
     theta = torch.stack([top, torch.stack([zero, tall, centre_y], dim=1)], dim=1).to(x.dtype)  # (B, 2, 3)
     grid = functional.affine_grid(theta, list(x.shape), align_corners=False)
-    mode = "bilinear" if spec.kind == "image" else "nearest"
+    mode = "bilinear" if spec.kind in ("image", "levels") else "nearest"
     return functional.grid_sample(x, grid, mode=mode, padding_mode="border", align_corners=False)
 
 
