@@ -226,6 +226,107 @@ def fisher(
     return of_weights, [v for row in of_means for v in row], [v for row in of_deviations for v in row]
 
 
+# --- DLFS (ASK) ---------------------------------------------------------------------------------------------------
+
+
+def grouped_maps(features: Features, weight: list[Vector], groups: int) -> Features:
+    """[ASK-1], then [ASK-2]: a 1x1 convolution, then the sums over contiguous groups of its channels."""
+    height, width, size = len(features[0]), len(features[0][0]), len(weight) // groups
+    places = [(y, x) for y in range(height) for x in range(width)]
+    convolved = [{at: math.fsum(w * f[at[0]][at[1]] for w, f in zip(row, features, strict=True)) for at in places}
+                 for row in weight]  # fmt: skip
+    return [
+        [[math.fsum(convolved[j * size + i][y, x] for i in range(size)) for x in range(width)] for y in range(height)]
+        for j in range(groups)
+    ]
+
+
+def softmax_2d(values: Map, temperature: float) -> Map:
+    """[ASK-3]."""
+    top = max(value for row in values for value in row)
+    exps = [[math.exp((value - top) / temperature) for value in row] for row in values]
+    total = math.fsum(value for row in exps for value in row)
+    return [[value / total for value in row] for row in exps]
+
+
+def expectation(h: Map) -> Vector:
+    """[ASK-4]: x is the column, y the row."""
+    x = math.fsum(v * value for row in h for v, value in enumerate(row))
+    y = math.fsum(u * value for u, row in enumerate(h) for value in row)
+    return [x, y]
+
+
+def bilinear(features: Features, x: float, y: float) -> Vector:
+    """[ASK-5]: u is the row, v the column."""
+    return [
+        math.fsum(
+            value * max(0.0, 1 - abs(x - v)) * max(0.0, 1 - abs(y - u))
+            for u, row in enumerate(channel)
+            for v, value in enumerate(row)
+        )
+        for channel in features
+    ]
+
+
+def bilinear_slopes(channel: Map, x: float, y: float) -> tuple[Map, float, float]:
+    """[ASK-6] without the sum, [ASK-7] for y and for x, with the sign of [ASK-8] as spatial transformers have it."""
+
+    def g(cell: int, at: float) -> float:
+        return 0.0 if abs(cell - at) >= 1 else (1.0 if cell >= at else -1.0)
+
+    cells = [(u, v, value) for u, row in enumerate(channel) for v, value in enumerate(row)]
+    by_cell = [[max(0.0, 1 - abs(x - v)) * max(0.0, 1 - abs(y - u)) for v in range(len(channel[0]))]
+               for u in range(len(channel))]  # fmt: skip
+    by_x = math.fsum(value * g(v, x) * max(0.0, 1 - abs(y - u)) for u, v, value in cells)
+    by_y = math.fsum(value * g(u, y) * max(0.0, 1 - abs(x - v)) for u, v, value in cells)
+    return by_cell, by_x, by_y
+
+
+def max_pooled(channel: Map, size: int) -> Map:
+    """S x S windows that cover the map; they overlap where it does not divide."""
+    height, width = len(channel), len(channel[0])
+    rows = [range(i * height // size, -(-(i + 1) * height // size)) for i in range(size)]
+    columns = [range(i * width // size, -(-(i + 1) * width // size)) for i in range(size)]
+    return [[max(channel[y][x] for y in ys for x in xs) for xs in columns] for ys in rows]
+
+
+def information_loss(
+    maps: list[Features], labels: list[int], weight: list[Features], bias: Vector, log_sigma: Vector, floor: float
+) -> float:
+    """[ASK-9] and [ASK-10]; ``weight`` is ``[class][map][y][x]``."""
+    total = 0.0
+    for image, label in zip(maps, labels, strict=True):
+        pooled = [max_pooled(channel, len(weight[0][0])) for channel in image]
+        for n, kernel in enumerate(weight):
+            mean = bias[n] + math.fsum(
+                w * pooled[k][y][x]
+                for k, rows in enumerate(kernel) for y, row in enumerate(rows) for x, w in enumerate(row)
+            )  # fmt: skip
+            sigma = math.sqrt(math.exp(log_sigma[n]) ** 2 + floor**2)
+            total += math.log(sigma) + ((1.0 if label == n else 0.0) - mean) ** 2 / (2 * sigma**2)
+    return total / len(maps)
+
+
+def point_correlation(a: list[Vector], b: list[Vector], flat: bool) -> float:
+    """The mean of the cosines point by point, or the cosine of all numbers."""
+    if flat:
+        return cosine([v for row in a for v in row], [v for row in b for v in row])
+    return math.fsum(cosine(*pair) for pair in zip(a, b, strict=True)) / len(a)
+
+
+def triplet_loss(features: list[list[Vector]], labels: list[int], margin: float, mining: str, flat: bool) -> float:
+    """[ASK-13] over all triplets, or over each anchor's hardest; turned so that one class comes together."""
+    rho = [[point_correlation(a, b, flat) for b in features] for a in features]
+    losses = []
+    for a, own in enumerate(labels):
+        positives = [rho[a][p] for p, label in enumerate(labels) if label == own and p != a]
+        negatives = [rho[a][n] for n, label in enumerate(labels) if label != own]
+        if mining == "batch-hard" and positives and negatives:
+            positives, negatives = [min(positives)], [max(negatives)]
+        losses += [max(n - p + margin, 0.0) for p in positives for n in negatives]
+    return math.fsum(losses) / max(1, len(losses))
+
+
 # --- evaluation ---------------------------------------------------------------------------------------------------
 
 

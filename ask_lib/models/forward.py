@@ -22,14 +22,13 @@ def forward_features(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
     """The last maps ``(B, C, H, W)``, after their activation; a `LayerNotFoundError` if their end is not known."""
     if _own_methods(network):
         return network.forward_features(images)  # type: ignore[operator,no-any-return]
-    kind = _kind(network)
-    last, _ = HALVES[kind]
+    last = last_child(network)
     x = network._transform_input(images) if hasattr(network, "_transform_input") else images  # type: ignore[operator]
     for name, child in network.named_children():
         x = child(x)
         if name == last:
             break
-    return functional.relu(x) if kind == "DenseNet" else x  # torchvision's calls it as a function
+    return functional.relu(x) if _kind(network) == "DenseNet" else x  # torchvision's calls it as a function
 
 
 def forward_head(network: nn.Module, maps: torch.Tensor) -> torch.Tensor:
@@ -38,6 +37,11 @@ def forward_head(network: nn.Module, maps: torch.Tensor) -> torch.Tensor:
         return network.forward_head(maps)  # type: ignore[operator,no-any-return]
     _, head = HALVES[_kind(network)]
     return head(network, maps)
+
+
+def last_child(network: nn.Module) -> str:
+    """The child that gives a network's last maps; raises as `forward_features`."""
+    return HALVES[_kind(network)][0]
 
 
 def _own_methods(network: nn.Module) -> bool:
