@@ -1,8 +1,9 @@
 """Record ASK on the real NYU Depth v2: Tables I and IV of its paper, and what keypoints are to be held against.
 
     python -m experiments.ask_nyudv2 streams              # each stream fine-tuned alone, three seeds
-    python -m experiments.ask_nyudv2 rows [--rows NAME]   # then all rows, or some; what is missing before them too
-    python -m experiments.ask_nyudv2 save                 # results/ask_nyudv2.json of what there is
+    python -m experiments.ask_nyudv2 choose               # the regularisation, on streams of the first seed
+    python -m experiments.ask_nyudv2 rows [--rows NAME]   # all rows, or some, and what is missing before them
+    python -m experiments.ask_nyudv2 save                 # results/ask_nyudv2.json of what there is; rows ends so too
 
 A run that is stopped goes on when the same command is given again. How streams are trained is in
 `experiments.ask_streams`, rows in `experiments.ask_rows`. Of each class of the official training frames a fifth chooses
@@ -18,7 +19,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -236,20 +237,27 @@ def choose(trials: Mapping[tuple[str, Regular], Mapping[str, Any]]) -> Regular:
 # --- the stages ---------------------------------------------------------------------------------------------------
 
 
-def make_streams(study: Study) -> None:
-    """The first stage, and the frozen network's probe."""
-    for seed in STREAM_SEEDS:
+def make_streams(study: Study, seeds: Iterable[int]) -> None:
+    """The first stage, of some of its seeds."""
+    for seed in seeds:
         for modality in MODALITIES:
             study.stream(modality, seed).made()
-    study.probe().made()
+
+
+def make_choice(study: Study) -> Regular:
+    """Choose the regularisation; takes the streams of one seed."""
+    make_streams(study, [stream_seed(GRID_SEED)])
+    how = choose({(name, how): study.trial(name, how).made() for how in GRID for name in CHOOSERS})
+    print(f"chosen: {how}", flush=True)
+    return how
 
 
 def make_rows(study: Study, names: Sequence[str], seeds: Sequence[int]) -> None:
-    """The second stage, and what is missing of the first."""
-    make_streams(study)
-    how = choose({(name, how): study.trial(name, how).made() for how in GRID for name in CHOOSERS})
-    print(f"chosen: {how}", flush=True)
+    """The second stage, and what is missing before it."""
+    study.probe().made()
+    how = make_choice(study)
     for seed in seeds:
+        make_streams(study, [stream_seed(seed)])
         for name in names:
             study.row(name, how, seed).made()
 
@@ -281,7 +289,7 @@ def write(study: Study, args: argparse.Namespace) -> None:
         protocol="mean-class accuracy, percent; a fifth of each class of the 795 training frames chooses the epoch and "
         "the regularisation, the 654 test frames are read once a run; intervals of the summary: Student's, over seeds; "
         "of the values: bootstrap over test frames, class by class, of the mean over seeds",
-        complete=bool(chosen and linear) and all(len(runs.get(name, {})) == len(args.seeds) for name in ROWS),
+        complete=bool(chosen and linear) and all(set(SEEDS) <= set(runs.get(name, {})) for name in ROWS),
         seconds=sum(
             part["seconds"] for part in [*trials.values(), *(p for parts in runs.values() for p in parts.values())]
         ),
@@ -312,13 +320,18 @@ def settings_of(study: Study) -> dict[str, Any]:
 
 
 def row_of(parts: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
-    """A row of the record: its runs by seed, and their summary."""
+    """A row of the record: its runs by seed, and their summary.
+
+    Beside the numbers a run has its test frames' hits by class, the class that each was given, validation by epoch,
+    the last epoch's loss terms without their weights, and the keypoints' spread in training by epoch.
+    """
     names = [
         name for name in ("validation", "test", "spread", "travel", "seconds") if name in next(iter(parts.values()))
     ]
     runs = {
         str(seed): {"numbers": {name: part[name] for name in names}}
-        | {name: part[name] for name in ("best_epoch", "hits", "predicted", "epochs", "terms")}
+        | {name: part[name] for name in ("best_epoch", "hits", "predicted", "epochs")}
+        | {"terms": part["terms"][-1], "spread": [epoch["spread"] for epoch in part["terms"] if epoch.get("spread")]}
         for seed, part in parts.items()
     }
     return {"runs": runs, "summary": {name: summarise([part[name] for part in parts.values()]) for name in names}}
@@ -365,17 +378,20 @@ def record(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     study = Study(read_scenes(args.root, cache=args.cache), args.weights)
     if args.stage == "streams":
-        return make_streams(study)
+        make_streams(study, STREAM_SEEDS)
+    if args.stage == "choose":
+        make_choice(study)
     if args.stage == "rows":
         make_rows(study, args.rows, args.seeds)
-    write(study, args)
+    if args.stage in ("rows", "save"):
+        write(study, args)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: returns the exit status."""
     parser = parser_of("experiments.ask_nyudv2", __doc__, seeds=SEEDS)
     real = Path(os.environ.get("ASK_REALDATA") or Path(__file__).resolve().parents[2] / "shared" / "realdata")
-    parser.add_argument("stage", choices=["streams", "rows", "save"])
+    parser.add_argument("stage", choices=["streams", "choose", "rows", "save"])
     parser.add_argument("--rows", nargs="+", default=list(ROWS), metavar="NAME", help=f"of: {'; '.join(ROWS)}")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--root", type=Path, default=real / "nyuv2", help="the folder with rgb/, depth/, labels.csv")
