@@ -93,6 +93,7 @@ ROWS: Mapping[str, Row] = {
     "global + local, L_C": _both(*LC),
     "global + local, L_VI": _both(*VI),
     "global + local, full": _both(*VI, *LC),
+    "global + local, full, all channels": _both(*VI, *LC, local_width=0),
     "global + local, two scales": _both(*VI, *LC, keypoints=(16, 4)),
     **{f"K = {k}": _both(*VI, *LC, keypoints=(k, 0)) for k in (1, 3, 9, 25, 36)},
     **{f"global + local, {points}": _both(*LC, points=points) for points in ("grid", "random", "strongest")},
@@ -109,6 +110,7 @@ GAINS = {
     "HHA": ("global, L_aux", "RGB"),
     "attention": ("global, spatial attention", "global, L_aux"),
     "local features": ("global + local, full", "global, L_aux"),
+    "few numbers a keypoint": ("global + local, full", "global + local, full, all channels"),
     "second scale": ("global + local, two scales", "global + local, full"),
     "L_C": ("global + local, L_C", "global + local"),
     "L_VI": ("global + local, L_VI", "global + local"),
@@ -124,7 +126,7 @@ GAINS = {
 CHOOSERS = ("global + local, full", "global + local, grid")
 GRID = tuple(
     Regular(dropout=dropout, weight_decay=decay, local_width=width)
-    for width, dropout, decay in itertools.product((16, 64, 0), (0.5, 0.7), (1e-4, 1e-3))
+    for width, dropout, decay in itertools.product((16, 64), (0.5, 0.7), (1e-4, 1e-3))
 )
 GRID_SEED = 0
 
