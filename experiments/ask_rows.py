@@ -158,8 +158,9 @@ def row_config(scenes: Scenes, name: str, how: Regular, seed: int) -> TrainConfi
 def train_row(task: Task, config: TrainConfig, folder: Path) -> dict[str, Any]:
     """A run, and what is kept of it; the test frames are read once, with the weights of the best epoch."""
     outcome = fit(task, config, out=folder, resume=True, process=Process(CPU), progress=False)
+    found = judged(task, outcome) | _placed(task)
     (folder / "last.pt").unlink()  # best.pt stays
-    return judged(task, outcome) | _placed(task)
+    return found
 
 
 def trial(task: Task, config: TrainConfig, _: Path) -> dict[str, Any]:
