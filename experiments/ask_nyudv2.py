@@ -129,6 +129,11 @@ GRID = tuple(
     for width, dropout, decay in itertools.product((16, 64), (0.5, 0.7), (1e-4, 1e-3))
 )
 GRID_SEED = 0
+PROTOCOL = (
+    "mean-class accuracy, percent; a fifth of each class of the 795 training frames chooses the epoch and the "
+    "regularisation, the 654 test frames are read once a run; intervals of a row's summary: Student's, over seeds; of "
+    "the values: bootstrap over test frames, class by class, of the mean over seeds"
+)
 
 
 @dataclass(frozen=True)
@@ -264,46 +269,51 @@ def make_rows(study: Study, names: Sequence[str], seeds: Sequence[int]) -> None:
             study.row(name, how, seed).made()
 
 
+def trials_of(study: Study) -> dict[tuple[str, Regular], dict[str, Any]]:
+    """Those that are there."""
+    return {(name, how): part for how in GRID for name in CHOOSERS if (part := study.trial(name, how).found())}
+
+
+def runs_of(study: Study, chosen: Regular | None, seeds: Sequence[int]) -> dict[str, dict[int, dict[str, Any]]]:
+    """Row to seed to run, of those that are there: each stream alone, then the rows."""
+    parts = {(f"{m} stream alone", seed): study.stream(m, seed) for m in MODALITIES for seed in STREAM_SEEDS}
+    if chosen:
+        parts |= {(name, seed): study.row(name, chosen, seed) for name in ROWS for seed in seeds}
+    runs: dict[str, dict[int, dict[str, Any]]] = {}
+    for (name, seed), part in parts.items():
+        if found := part.found():
+            runs.setdefault(name, {})[seed] = found
+    return runs
+
+
 def write(study: Study, args: argparse.Namespace) -> None:
     """Write results/ask_nyudv2.json of the parts that are there."""
-    streams = {(m, seed): part for m in MODALITIES for seed in STREAM_SEEDS if (part := study.stream(m, seed).found())}
-    trials = {(name, how): part for how in GRID for name in CHOOSERS if (part := study.trial(name, how).found())}
+    trials = trials_of(study)
     chosen = choose(trials) if len(trials) == len(GRID) * len(CHOOSERS) else None
-    runs: dict[str, dict[int, dict[str, Any]]] = {f"{m} stream alone": {} for m in MODALITIES}
-    for (m, seed), part in streams.items():
-        runs[f"{m} stream alone"][seed] = part
-    if chosen:
-        for name in ROWS:
-            found = {seed: study.row(name, chosen, seed).found() for seed in args.seeds}
-            runs[name] = {seed: part for seed, part in found.items() if part}
-    runs = {name: parts for name, parts in runs.items() if parts}
-    linear = study.probe().found() or {}
-    scenes = study.scenes
-    labels = scenes.labels[scenes.test]
+    runs, linear = runs_of(study, chosen, args.seeds), study.probe().found() or {}
+    labels = study.scenes.labels[study.scenes.test]
+    every = [*trials.values(), *(part for parts in runs.values() for part in parts.values())]
+    tried = [
+        asdict(how) | {name: trials[name, how]["validation"] for name in CHOOSERS if (name, how) in trials}
+        for how in GRID
+    ]
     save(
         args.out,
         HERE,
         command="python -m experiments.ask_nyudv2 rows",
         title="ASK on NYU Depth v2",
-        data={"NYU Depth v2": scenes.version},
+        data={"NYU Depth v2": study.scenes.version},
         settings=settings_of(study) | {"chosen": asdict(chosen) if chosen else None},
         seeds=args.seeds,
-        protocol="mean-class accuracy, percent; a fifth of each class of the 795 training frames chooses the epoch and "
-        "the regularisation, the 654 test frames are read once a run; intervals of the summary: Student's, over seeds; "
-        "of the values: bootstrap over test frames, class by class, of the mean over seeds",
-        complete=bool(chosen and linear) and all(set(SEEDS) <= set(runs.get(name, {})) for name in ROWS),
-        seconds=sum(
-            part["seconds"] for part in [*trials.values(), *(p for parts in runs.values() for p in parts.values())]
-        ),
+        protocol=PROTOCOL,
+        complete=bool(linear) and all(set(SEEDS) <= set(runs.get(name, {})) for name in ROWS),
+        seconds=sum(part["seconds"] for part in every),
         values=values_of(runs, linear, labels),
         rows={name: row_of(parts) for name, parts in runs.items()},
         details={
+            "classes": list(study.scenes.classes),
             "labels": "".join(map(str, labels.tolist())),
-            "classes": list(scenes.classes),
-            "regularisation": [
-                asdict(how) | {name: part["validation"] for (name, each), part in trials.items() if each == how}
-                for how in GRID
-            ],
+            "regularisation": tried,
             "probe": linear,
         },
     )

@@ -34,7 +34,7 @@ from experiments.ask_streams import AT_ONCE, CPU, MODALITIES, NETWORK, Scenes, S
 CELLS = (7, 7)
 EPOCHS, BATCH, RATE = 25, 32, 1e-4
 ERASE = Augment(erase=0.5)
-PROBE_C = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+PROBE_C = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 DRAWS = 2000
 MAPS = {modality: InputSpec(kind="map") for modality in MODALITIES}
 MADE_BY = (
