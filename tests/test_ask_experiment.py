@@ -14,6 +14,7 @@ from PIL import Image
 from ask_lib.models import backbones
 from ask_lib.models.ask import WEIGHTS
 from ask_lib.results import read_result
+from ask_lib.train.data import Batch
 from experiments import ask_nyudv2, ask_rows, ask_streams
 from experiments.ask_nyudv2 import GAINS, GRID, ROWS, SAME, Part, choose, main, stream_seed, values_of
 from experiments.ask_rows import Regular, Row, over_frames, rights
@@ -190,6 +191,21 @@ def test_each_row_has_a_gradient_for_what_it_trains(name: str):
     assert any("information" in p for p in graded) == ("information" in row.terms and row.keypoints[0] > 0)
     logits = task.predict(task.network.eval(), dict.fromkeys(ask_streams.MODALITIES, maps))
     assert logits.shape == (4, 2)
+
+
+def test_a_frame_is_mirrored_and_erased_in_both_modalities_at_once():
+    value = {"rgb": 1, "hha": 2, "rgb mirrored": 3, "hha mirrored": 4}
+    inputs = {name: torch.full((200, 2, 13, 13), each).half() for name, each in value.items()}
+    batch = Batch(inputs, torch.zeros(200), torch.arange(200))
+    rgb, hha = ask_rows._augmented(batch, torch.Generator().manual_seed(0))
+    erased = rgb == 0
+    assert torch.equal(erased, hha == 0) and torch.equal(erased[:, 0], erased[:, 1])
+    assert 70 < erased.flatten(1).any(dim=1).sum() < 130  # about half of the frames
+    mirrored = rgb.amax(dim=(1, 2, 3)) == 3
+    assert 70 < mirrored.sum() < 130
+    for maps, upright, other in ((rgb, 1, 3), (hha, 2, 4)):
+        wanted = torch.where(mirrored, other, upright)[:, None, None, None].expand_as(maps)
+        assert torch.equal(maps[~erased], wanted[~erased].float())
 
 
 def test_a_row_that_is_none_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
