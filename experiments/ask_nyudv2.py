@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -59,7 +58,7 @@ from experiments.ask_streams import (
     train_stream,
     trained_stream,
 )
-from experiments.recording import KEPT, kept, parser_of, run, save
+from experiments.recording import KEPT, REALDATA, kept, parser_of, run, save
 from tools.imports import digest
 
 HERE = "ask_nyudv2"
@@ -402,12 +401,13 @@ def record(args: argparse.Namespace) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: returns the exit status."""
     parser = parser_of("experiments.ask_nyudv2", __doc__, seeds=SEEDS)
-    real = Path(os.environ.get("ASK_REALDATA") or Path(__file__).resolve().parents[2] / "shared" / "realdata")
     parser.add_argument("stage", choices=["streams", "choose", "rows", "save"])
     parser.add_argument("--rows", nargs="+", default=list(ROWS), metavar="NAME", help=f"of: {'; '.join(ROWS)}")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--root", type=Path, default=real / "nyuv2", help="the folder with rgb/, depth/, labels.csv")
-    parser.add_argument("--weights", type=Path, default=real / "weights" / "squeezenet1_1_places365.pt")
+    parser.add_argument(
+        "--root", type=Path, default=REALDATA / "nyuv2", help="the folder with rgb/, depth/, labels.csv"
+    )
+    parser.add_argument("--weights", type=Path, default=REALDATA / "weights" / "squeezenet1_1_places365.pt")
     parser.add_argument("--cache", type=Path, default=None, help="cache folder of HHA; usually ~/.cache/ask_lib")
     return run(parser, record, arguments)
 
