@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import operator
 import os
 import signal
 import subprocess
@@ -342,7 +344,7 @@ def test_a_script_without_a_guard_is_told_so_once(tmp_path: Path):
     # The pool's own thread may trip over workers that vanish while they are started, and says so first.
     last = said.splitlines()[-1]
     assert script.returncode == 2 and said.count("error: ") == 1
-    assert last.startswith("error: A process that draws ended")
+    assert last.startswith("error: A process ended before")
     assert 'if __name__ == "__main__":' in last and not (tmp_path / "out").exists()
 
 
@@ -352,6 +354,22 @@ def test_workers_bring_results_and_errors_in_order():
     with pytest.raises(TypeError), workers.spread(abs, [-1, "a", 3], 2) as results:
         assert next(results) == 1
         next(results)
+
+
+class Noted(int):
+    """It notes how often it is sent to another process."""
+
+    sent = 0
+
+    def __reduce__(self) -> tuple[type[int], tuple[int]]:
+        Noted.sent += 1
+        return int, (int(self),)
+
+
+def test_each_worker_is_given_the_work_once():
+    with workers.spread(functools.partial(operator.add, Noted(1)), range(20), 2) as results:
+        assert list(results) == list(range(1, 21))
+    assert 1 <= Noted.sent <= 2
 
 
 def test_without_shared_memory_one_process_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
