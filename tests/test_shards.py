@@ -308,8 +308,14 @@ def started(folder: Path, guard: str) -> subprocess.Popen[str]:
     script.write_text(SCRIPT.replace("GUARD", guard))
     command = [sys.executable, str(script), str(folder / "out")]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, env=os.environ
-    )
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, env=os.environ,
+        preexec_fn=heeds_interrupts,
+    )  # fmt: skip
+
+
+def heeds_interrupts() -> None:
+    """As a terminal starts a program; what a script starts in the background is deaf to Ctrl-C, and so is its child."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
