@@ -2,8 +2,8 @@
 
 The maps of every frame, upright and mirrored, are kept in half precision. The last module of each stream, fine-tuned
 before, and the head are trained on them: 25 epochs of Adam, batches of 32, 1e-4 for the streams and ten times that for
-the head, which starts from nothing. Maps are averaged to the paper's 7 x 7 cells. Random erasing sets cells of the kept
-maps to zero, the same ones in both modalities, where the paper erases pixels.
+the head, which starts from nothing. Random erasing sets cells of the kept maps, 7 x 7, to zero, the same ones in both
+modalities, where the paper erases pixels.
 """
 
 from __future__ import annotations
@@ -29,9 +29,8 @@ from ask_lib.train.data import Batch, Subset, TensorData
 from ask_lib.train.distributed import Process
 from ask_lib.train.loop import Task, fit
 from ask_lib.train.metrics import confusion_matrix, mean_class_accuracy
-from experiments.ask_streams import AT_ONCE, CPU, MODALITIES, NETWORK, Scenes, Stream, judged, spec_of
+from experiments.ask_streams import AT_ONCE, CPU, MODALITIES, NETWORK, Scenes, Stream, judged, on_validation, spec_of
 
-CELLS = (7, 7)
 EPOCHS, BATCH, RATE = 25, 32, 1e-4
 ERASE = Augment(erase=0.5)
 PROBE_C = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -126,7 +125,7 @@ def row_task(
     )
     upright = TensorData({modality: maps[modality] for modality in MODALITIES}, scenes.labels)
     return Task(
-        network=ASK(TwoStream(streams["rgb"].upper, streams["hha"].upper, CELLS), ASKHead(channels, classes, options)),
+        network=ASK(TwoStream(streams["rgb"].upper, streams["hha"].upper), ASKHead(channels, classes, options)),
         step=_step,
         predict=lambda network, inputs: row.logits(network(*_whole(inputs))),
         num_classes=classes,
@@ -165,9 +164,7 @@ def train_row(task: Task, config: TrainConfig, folder: Path) -> dict[str, Any]:
 
 def trial(task: Task, config: TrainConfig, _: Path) -> dict[str, Any]:
     """A run that only chooses: mean-class accuracy on validation, percent. Test frames stay unread."""
-    outcome = fit(task, config, process=Process(CPU), progress=False)
-    epochs = [round(100 * entry["validation"]["mean_class_accuracy"], 4) for entry in outcome.history]
-    return {"validation": max(epochs), "best_epoch": outcome.best_epoch, "epochs": epochs}
+    return on_validation(fit(task, config, process=Process(CPU), progress=False))
 
 
 def _step(network: ASK, batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:

@@ -16,7 +16,7 @@ from ask_lib.models.ask import WEIGHTS
 from ask_lib.results import read_result
 from ask_lib.train.data import Batch
 from experiments import ask_nyudv2, ask_rows, ask_streams
-from experiments.ask_nyudv2 import GAINS, GRID, ROWS, SAME, Part, choose, main, stream_seed, values_of
+from experiments.ask_nyudv2 import GAINS, GRID, RATES, ROWS, SAME, Part, choose, main, stream_seed, values_of
 from experiments.ask_rows import Regular, Row, over_frames, rights
 from experiments.ask_streams import Scenes, logic_digest, read_scenes
 
@@ -50,13 +50,14 @@ def make_small(patch: pytest.MonkeyPatch) -> None:
     """The book's own network, frames of 64 x 64, two epochs, few rows."""
     for module in (ask_streams, ask_rows, ask_nyudv2):
         patch.setattr(module, "NETWORK", "rooms_resnet")
-    for name, value in {"LAYER": "layer3", "SIZE": (64, 64), "EPOCHS": 2, "BATCH": 8}.items():
+    for name, value in {"LAYER": "layer3", "SIZE": (64, 64), "CELLS": (8, 8), "EPOCHS": 2, "BATCH": 8}.items():
         patch.setattr(ask_streams, name, value)
-    for name, value in {"CELLS": (4, 4), "EPOCHS": 2, "BATCH": 8, "PROBE_C": (0.01, 1.0)}.items():
+    for name, value in {"EPOCHS": 2, "BATCH": 8, "PROBE_C": (0.01, 1.0)}.items():
         patch.setattr(ask_rows, name, value)
     fewer = {
         "ROWS": SMALL,
         "GRID": GRID[:2],
+        "RATES": RATES[:2],
         "CHOOSERS": ("global + local, full",),
         "STREAM_SEEDS": (0,),
         "SEEDS": (0,),
@@ -110,6 +111,9 @@ def test_the_record_holds_every_run(whole: Path, capsys: pytest.CaptureFixture[s
         assert each["numbers"]["test"] == pytest.approx(100 * float(right.mean()))  # classes of equal size
         assert each["numbers"]["validation"] == pytest.approx(each["epochs"][each["best_epoch"]], abs=0.01)
         assert (each["numbers"].get("spread", 0) > 0) == (name == "global + local, full")
+    for modality, scores in content["details"]["rates"].items():
+        alone = content["rows"][f"{modality} stream alone"]["runs"]["0"]["numbers"]
+        assert len(scores) == 2 and alone["validation"] == max(scores.values())
     assert content["values"]["K = 16"] == content["values"]["global + local, full"]
     assert command("rows", whole) == 0
     assert "begun" not in capsys.readouterr().out  # all is kept
@@ -125,7 +129,11 @@ def test_stopped_and_resumed_it_records_the_same(whole: Path, tmp_path: Path, mo
     def stop(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    for stage, module, name in (("streams", ask_streams, "judged"), ("rows", ask_rows, "_placed")):
+    for stage, module, name in (
+        ("streams", ask_streams, "on_validation"),
+        ("streams", ask_streams, "judged"),
+        ("rows", ask_rows, "_placed"),
+    ):
         with monkeypatch.context() as patch:  # all epochs are done, the end is not
             patch.setattr(module, name, stop)
             assert command(stage, tmp_path) == 130
@@ -142,7 +150,8 @@ def test_test_frames_decide_nothing(whole: Path, tmp_path: Path):
     assert command("rows", tmp_path) == 0
     first, second = recorded(whole), recorded(tmp_path)
     assert first["settings"]["chosen"] == second["settings"]["chosen"]
-    assert first["details"]["regularisation"] == second["details"]["regularisation"]
+    for name in ("regularisation", "rates"):
+        assert first["details"][name] == second["details"][name]
     one, two = ([each for row in f["rows"].values() for each in row["runs"].values()] for f in (first, second))
     for key in ("epochs", "terms", "best_epoch"):
         assert [each[key] for each in one] == [each[key] for each in two]
