@@ -47,6 +47,7 @@ ROOMS = ("pretrain", "scene classes only", LABELS)
 SHIPPED: Mapping[str, Shipped] = {
     "rooms_vgg": Shipped("rooms_pretrain", "vgg", *ROOMS),
     "rooms_resnet": Shipped("rooms_pretrain", "resnet", *ROOMS),
+    "rooms_hha_resnet": Shipped("rooms_pretrain", "resnet", *ROOMS, "hha"),
     "objects_vgg": Shipped("objects_pretrain", "vgg", "train", "the 16 classes that judge nothing", TRAIN_CLASSES),
 }
 

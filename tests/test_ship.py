@@ -73,6 +73,11 @@ def test_the_card_holds_the_config_of_today(name: str):
     assert [line for line in told if "None" not in line.replace(":", " ").split()] == [], "make weights"
 
 
+def test_the_twins_differ_in_their_data_only():
+    rgb, hha = (shipping.config_of(name).to_dict() for name in ("rooms_resnet", "rooms_hha_resnet"))
+    assert [line.split(":")[0] for line in differences(rgb, hha)] == ["modality"]
+
+
 @NAMES
 def test_no_network_that_ships_saw_a_class_that_judges(name: str):
     assert set(card_of(name)["classes"]).isdisjoint(JUDGE_CLASSES)
