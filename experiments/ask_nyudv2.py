@@ -171,10 +171,16 @@ class Part:
 
 
 class Study:
-    """All parts, on some frames and the network that every stream starts from."""
+    """All parts, on some frames and the network that every stream starts from.
 
-    def __init__(self, scenes: Scenes, weights: Path) -> None:
-        self.scenes, self.weights = scenes, weights
+    Args:
+        scenes: The frames.
+        weights: File of the network's weights.
+        rows: Which there are, by name; the paper's and the controls' if none are given.
+    """
+
+    def __init__(self, scenes: Scenes, weights: Path, rows: Mapping[str, Row] | None = None) -> None:
+        self.scenes, self.weights, self.rows = scenes, weights, ROWS if rows is None else rows
         self._base = f"torch {torch.__version__}, {load_backbone(NETWORK, weights).weights}"
         self._code = {each: logic_digest(made) for each, made in MADE_BY.items()}
         self._maps: tuple[int, dict[str, torch.Tensor]] | None = None
@@ -221,11 +227,10 @@ class Study:
         """A run of the second stage."""
         return Part(f"{name} {seed}", self._row_key(name, how, seed), partial(self._train, train_row, name, how, seed))
 
-    def trial(self, name: str, how: Regular) -> Part:
-        """A run that helps to choose the regularisation."""
-        settings = f"{how.local_width} {how.dropout} {how.weight_decay}"
-        key, make = self._row_key(name, how, GRID_SEED), partial(self._train, trial, name, how, GRID_SEED)
-        return Part(f"{name}, {settings}", key, make)
+    def trial(self, name: str, how: Regular, seed: int = GRID_SEED) -> Part:
+        """A run that helps to choose; the test frames are not read."""
+        settings = f"{how.local_width} {how.dropout} {how.weight_decay} {seed}"
+        return Part(f"{name}, {settings}", self._row_key(name, how, seed), partial(self._train, trial, name, how, seed))
 
     def probe(self) -> Part:
         """The frozen network's linear probe."""
@@ -233,14 +238,17 @@ class Study:
         return Part("probe", key, lambda _: probe(self.scenes, self.weights))
 
     def _row_key(self, name: str, how: Regular, seed: int) -> str:
-        settings = f"{row_config(self.scenes, name, how, seed).digest()}, {ROWS[name]}, {how}"
+        settings = f"{row_config(self.scenes, name, how, seed).digest()}, {self.rows[name]}, {how}"
         streams = [self.stream(modality, stream_seed(seed)).key for modality in MODALITIES]
         return f"{streams}, settings {settings}, code {self._code['rows']}"
 
-    def _train(self, train: Train, name: str, how: Regular, seed: int, folder: Path) -> dict[str, Any]:
+    def task(self, name: str, how: Regular, seed: int) -> Task:
+        """What a run of the second stage trains."""
         first = stream_seed(seed)
-        task = row_task(self.scenes, self._maps_of(first), self._trained(first), ROWS[name], how, seed)
-        return train(task, row_config(self.scenes, name, how, seed), folder)
+        return row_task(self.scenes, self._maps_of(first), self._trained(first), self.rows[name], how, seed)
+
+    def _train(self, train: Train, name: str, how: Regular, seed: int, folder: Path) -> dict[str, Any]:
+        return train(self.task(name, how, seed), row_config(self.scenes, name, how, seed), folder)
 
     def _trained(self, seed: int) -> dict[str, Stream]:
         """Both streams of a seed, as the first stage left them."""

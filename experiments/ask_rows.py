@@ -47,21 +47,27 @@ class Row:
     """What a row's network has, and which terms of [ASK-16] it is trained by.
 
     Attributes:
-        terms: Names, with the paper's weights; the others are watched only.
+        terms: Names; the others are watched only.
         keypoints: As of `ask_lib.models.ask.ASKOptions`.
         reads: Whose logits count: ``both``, or the auxiliary ones of ``rgb`` or ``hha``.
         options: Further ones of `ask_lib.models.ask.ASKOptions`.
+        weights: Of terms, the paper's where not named.
     """
 
     terms: tuple[str, ...] = tuple(WEIGHTS)
     keypoints: tuple[int, int] = (16, 0)
     reads: str = "both"
     options: Mapping[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for term in self.terms:
+        for term in (*self.terms, *self.weights):
             check_choice("term", term, WEIGHTS)
         check_choice("reads", self.reads, ("both", *MODALITIES))
+
+    def all_weights(self) -> dict[str, float]:
+        """Of every term, 0 where it does not train."""
+        return {term: {**WEIGHTS, **self.weights}[term] if term in self.terms else 0.0 for term in WEIGHTS}
 
     def logits(self, outputs: ASKOutputs) -> torch.Tensor:
         """Those that count, ``(B, N)``."""
@@ -132,7 +138,7 @@ def row_task(
         train=Subset(TensorData(maps, scenes.labels), scenes.train),
         validation=Subset(upright, scenes.validation),
         test=Subset(upright, scenes.test),
-        weights={term: WEIGHTS[term] if term in row.terms else 0.0 for term in WEIGHTS} | {"spread": 0.0},
+        weights=row.all_weights() | {"spread": 0.0},
         data_version=scenes.version,
     )
 
