@@ -431,7 +431,7 @@ def values_of(
     for name, (after, before) in GAINS.items():
         if seeds := [seed for seed in runs.get(after, {}) if seed in runs.get(before, {})]:
             pair = (_mean_right([runs[row][seed] for seed in seeds], labels) for row in (after, before))
-            values[f"gain: {name}"] = over_frames(100 * (next(pair) - next(pair)), labels)
+            values[f"gain, {name}"] = over_frames(100 * (next(pair) - next(pair)), labels)
     return {
         f"{name}{end}": round(getattr(value, part), 4)
         for name, value in values.items()

@@ -263,8 +263,8 @@ def test_values_pair_the_seeds_that_both_rows_have():
     }
     values = values_of(runs, {"rgb": {"predicted": "1111"}, "seconds": 1.0}, labels)
     assert values["global, L_aux"] == values["K = 0"] == 75 and values["global"] == 75
-    assert values["gain: L_aux"] == 25  # of seed 0 alone
-    assert values["probe rgb"] == 50 and "gain: HHA" not in values
+    assert values["gain, L_aux"] == 25  # of seed 0 alone
+    assert values["probe rgb"] == 50 and "gain, HHA" not in values
 
 
 def test_a_digest_of_logic_passes_over_words(tmp_path: Path):
