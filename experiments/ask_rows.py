@@ -207,14 +207,14 @@ def _placed(task: Task) -> dict[str, float]:
     ``spread``: how far a frame's lie from their middle; ``travel``: how far each lies from its own mean over frames,
     which is 0 for a grid.
     """
-    points = torch.cat(list(_keypoints(task)))  # (N, K, 2)
+    points = torch.cat(list(keypoints_of(task)))  # (N, K, 2)
     if not points.shape[1]:
         return {}
     travel = keypoint_spread(points.transpose(0, 1)).mean()
     return {"spread": round(float(keypoint_spread(points).mean()), 4), "travel": round(float(travel), 4)}
 
 
-def _keypoints(task: Task) -> Iterator[torch.Tensor]:
+def keypoints_of(task: Task) -> Iterator[torch.Tensor]:
     """Of the first scale, ``(B, K, 2)`` a batch of test frames; K is 0 where there are none."""
     assert task.test is not None
     order = torch.split(torch.arange(len(task.test.labels)), AT_ONCE)
