@@ -1,0 +1,212 @@
+"""Record ASK on rooms, where the objects that make a class are known: the rows of `experiments.ask_nyudv2`.
+
+Two shipped networks, of RGB and of HHA, that learned other rooms; their maps at layer3 are kept, and their last stage
+is trained further with each row's head, as `experiments.ask_rows` does on NYU Depth v2. A seed is a draw of frames, and
+of all that is random in training. Seed 0 chooses rate and regularisation, on validation frames, and is not recorded.
+
+    python -m experiments.ask_rooms                 # all rows, five draws
+    python -m experiments.ask_rooms --rows NAME     # some of them
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import cached_property, partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import nn
+
+from ask_lib.checks import check_choice
+from ask_lib.data.rooms import Rooms
+from ask_lib.evaluate.keypoints import hit_rate, label_shares, labels_under
+from ask_lib.models.backbones import load_backbone
+from ask_lib.models.features import evaluating
+from ask_lib.models.two_stream import cut_encoder
+from ask_lib.results import summarise
+from ask_lib.train.augment import InputSpec, prepare
+from ask_lib.train.config import TrainConfig
+from ask_lib.train.loop import Task
+from ask_scenes.rooms import LABELS, VERSION, RoomOptions
+from experiments import ask_rows
+from experiments.ask_nyudv2 import CHOOSERS, GAINS, GRID, ROWS
+from experiments.ask_rows import Regular, keypoints_of, row_config, row_task, train_row, trial
+from experiments.ask_streams import MODALITIES, Scenes, Stream
+from experiments.recording import KEPT, code_digest, kept, parser_of, run, save
+
+HERE = "ask_rooms"
+NETWORKS = {"rgb": "rooms_resnet", "hha": "rooms_hha_resnet"}
+LAYER, CHANNELS, CELLS = "layer3", 128, (8, 10)
+COUNTS = {"train": 200, "val": 100, "test": 200}
+SIZE = (120, 160)
+RATES = (1e-4, 1e-3)
+CHOOSES = 0
+
+
+class Twin(Stream):
+    """A shipped network cut at ``LAYER``, in the place of a stream that was fine-tuned."""
+
+    def __init__(self, name: str) -> None:
+        nn.Module.__init__(self)
+        self.lower, self.upper = cut_encoder(load_backbone(name, "rooms").network, LAYER)
+        self.classify = nn.Linear(CHANNELS, len(LABELS))  # not used; its width is
+
+
+class Draw:
+    """The frames of a seed, the maps of both networks, and what rows are trained on them.
+
+    Args:
+        seed: Of the frames.
+        root: Cache folder of the frames.
+    """
+
+    def __init__(self, seed: int, root: Path | None) -> None:
+        self.seed, self.root = seed, root
+
+    @cached_property
+    def rooms(self) -> dict[str, Rooms]:
+        """By split."""
+        options = RoomOptions(size=SIZE)
+        return {
+            split: Rooms(split, count, self.seed, options, root=self.root, progress=False)
+            for split, count in COUNTS.items()
+        }
+
+    @cached_property
+    def scenes(self) -> Scenes:
+        """Whose rows are who's: splits one after the other."""
+        labels = torch.cat([rooms.label for rooms in self.rooms.values()])
+        train, validation, test = torch.split(torch.arange(len(labels)), list(COUNTS.values()))
+        return Scenes({}, labels, train, validation, test, tuple(LABELS), f"rooms {VERSION}, draw {self.seed}")
+
+    @cached_property
+    def maps(self) -> dict[str, torch.Tensor]:
+        """As of `experiments.ask_rows.keep_maps`."""
+        found = {}
+        for modality, name in NETWORKS.items():
+            backbone = load_backbone(name, "rooms")
+            spec = {"image": InputSpec(kind="levels", mean=backbone.mean, std=backbone.std)}
+            each = [rooms.rgb if modality == "rgb" else rooms.hha() for rooms in self.rooms.values()]
+            levels = torch.cat(each)
+            lower = Twin(name).lower
+            for suffix, images in (("", levels), (" mirrored", levels.flip(3))):
+                with evaluating(lower), torch.inference_mode():
+                    parts = [lower(prepare({"image": part}, spec)["image"]).half() for part in torch.split(images, 50)]
+                found[f"{modality}{suffix}"] = torch.cat(parts)
+        return found
+
+    def task(self, name: str, how: Regular) -> Task:
+        """What a row trains."""
+        streams = {modality: Twin(NETWORKS[modality]) for modality in MODALITIES}
+        return row_task(self.scenes, self.maps, streams, ROWS[name], how, self.seed)
+
+    def config(self, name: str, how: Regular, rate: float) -> TrainConfig:
+        """How it is trained."""
+        return replace(row_config(self.scenes, name, how, self.seed), lr=rate)
+
+    def tried(self, name: str, how: Regular, rate: float) -> dict[str, Any]:
+        """A run that helps to choose; test frames stay unread."""
+        return trial(self.task(name, how), self.config(name, how, rate), Path())
+
+    def measured(self, name: str, how: Regular, rate: float, folder: Path) -> dict[str, Any]:
+        """A run, its score, and what its points lie on."""
+        task = self.task(name, how)
+        found = train_row(task, self.config(name, how, rate), folder)
+        numbers = {key: found[key] for key in ("validation", "test", "spread", "travel") if key in found}
+        points = torch.cat(list(keypoints_of(task)))
+        return numbers | (on_objects(points, self.rooms["test"]) if points.shape[1] else {})
+
+
+def on_objects(points: torch.Tensor, rooms: Rooms) -> dict[str, float]:
+    """Percent of keypoints on key objects: a frame's own, those of frames of other classes, of others of its class."""
+    found = labels_under(rooms.key_mask.long(), points, CELLS)
+    same = rooms.label[:, None] == rooms.label
+    own = torch.eye(len(same), dtype=torch.bool)
+    pairs = {"hits": own, "shuffled": ~same, "shuffled in class": same & ~own}
+    return {name: 100 * float(hit_rate(label_shares(found, each, 2), [1]).mean()) for name, each in pairs.items()}
+
+
+def differences(runs: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, float]]:
+    """Every value of a draw, and what a row has more than another."""
+    for name, numbers in runs.items():
+        yield from ((f"{name} {key}", value) for key, value in numbers.items() if key not in ("validation", "seconds"))
+        if "hits" in numbers:
+            yield f"{name} hits over shuffled", numbers["hits"] - numbers["shuffled"]
+            yield f"{name} hits over shuffled in class", numbers["hits"] - numbers["shuffled in class"]
+    for name, (after, before) in GAINS.items():
+        if after in runs and before in runs:
+            yield f"gain, {name}", runs[after]["test"] - runs[before]["test"]
+
+
+def values_of(draws: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """Mean, standard deviation and Student's interval over draws: ``NAME``, ``NAME std``, ``NAME low``, ..."""
+    held, values = [dict(differences(runs)) for runs in draws], {}
+    for name in held[0]:
+        over = summarise([one[name] for one in held])
+        values[name] = round(float(over["mean"] or 0), 4)
+        values |= {f"{name} {end}": round(float(over[end] or 0), 4) for end in ("std", "low", "high")}
+    return values | {"draws": len(draws), **COUNTS}
+
+
+def record(args: argparse.Namespace) -> None:
+    """Choose, run every row of every draw, and write results/ask_rooms.json."""
+    for name in args.rows:
+        check_choice("row", name, ROWS)
+    weights = [load_backbone(name, "rooms").weights for name in NETWORKS.values()]
+    made_from = f"code {code_digest('experiments.ask_rooms')}, torch {torch.__version__}, {weights}, {COUNTS}"
+    part = partial(kept, KEPT / HERE)
+    first = Draw(CHOOSES, args.root)
+    tried: dict[tuple[Regular, float], list[dict[str, Any]]] = {
+        (how, rate): [
+            part(f"{name}, {rate:g}, {how}", made_from, partial(first.tried, name, how, rate)) for name in CHOOSERS
+        ]
+        for how, rate in itertools.product(GRID, RATES)
+    }
+    how, rate = max(tried, key=lambda each: fmean(one["validation"] for one in tried[each]))
+    print(f"chosen: {how}, rate {rate:g}", flush=True)
+    made_from = f"{made_from}, {how}, {rate}"
+    runs: dict[int, dict[str, dict[str, Any]]] = {}
+    for seed in args.seeds:
+        draw = Draw(seed, args.root)
+        runs[seed] = {
+            name: part(
+                f"{name} {seed}", made_from, partial(draw.measured, name, how, rate, KEPT / HERE / f"{name} {seed}")
+            )
+            for name in args.rows
+        }
+    every = [
+        *(one for both in tried.values() for one in both),
+        *(each for rows in runs.values() for each in rows.values()),
+    ]
+    save(
+        args.out,
+        HERE,
+        command=args.command,
+        title="ASK on rooms",
+        data={"rooms": str(VERSION)},
+        settings={"counts": COUNTS, "height": SIZE[0], "epochs": ask_rows.EPOCHS, "rate": rate, "chosen": asdict(how)},
+        seeds=args.seeds,
+        protocol="a seed is a draw of frames and of all that is random; validation frames choose the epoch, those of "
+        "another draw the regularisation; test frames are read once a run; intervals: Student's, over draws",
+        seconds=sum(each["seconds"] for each in every),
+        complete=set(args.rows) == set(ROWS),
+        values=values_of(list(runs.values())),
+        details={"runs": {str(seed): rows for seed, rows in runs.items()}, "networks": weights},
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line: returns the exit status."""
+    parser = parser_of("experiments.ask_rooms", __doc__, seeds=range(1, 6))
+    parser.add_argument("--rows", nargs="+", default=list(ROWS), metavar="NAME", help=f"of: {'; '.join(ROWS)}")
+    parser.add_argument("--root", type=Path, default=None, help="cache folder of the frames; usually ~/.cache/ask_lib")
+    return run(parser, record, arguments)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
