@@ -108,6 +108,18 @@ def crow_pooling(size: Size) -> Iterator[Ratio]:
     yield Ratio(f"CroW {batch} x {channels} x {side} x {side} / numpy loop", ours, theirs)
 
 
+def cross_layer_pooling(size: Size) -> Iterator[Ratio]:
+    """Cross-layer pooling beside the bare product, and beside the loop over channels."""
+    from benchmarks.cross_layer_pooling import compare
+
+    batch, channels, side = (2, 8, 7) if size.tiny else (8, 512, 14)
+    with torch.inference_mode():
+        bare, ours, loop = compare(batch, channels, side, size.rounds, size.device)
+    name = f"cross-layer pooling {batch} x {channels} x {channels} x {side} x {side}"
+    yield Ratio(f"{name} / bare product", ours, bare)
+    yield Ratio(f"{name}: loop over channels / bare product", loop, bare)
+
+
 def feature_tap(size: Size) -> Iterator[Ratio]:
     """FeatureTap beside the bare forward pass."""
     from ask_lib.models.backbones import load_backbone
@@ -183,6 +195,7 @@ BENCHMARKS: dict[str, Callable[[Size], Iterator[Ratio]]] = {
     "scda": scda_pooling,
     "components": components,
     "crow": crow_pooling,
+    "cross_layer_pooling": cross_layer_pooling,
     "feature_tap": feature_tap,
     "training": training,
     "rooms": rooms,

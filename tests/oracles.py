@@ -126,6 +126,43 @@ def bounding_box(mask: Mask, height: int, width: int) -> list[int]:
     return [min(xs), min(ys), max(xs) + 1, max(ys) + 1]
 
 
+# --- CLP ----------------------------------------------------------------------------------------------------------
+
+
+def patch(features: Features, y: int, x: int, m: int, n: int) -> Vector:
+    """The m x n cells about (y, x), row by row, column by column, channel by channel; zeros beyond the border."""
+    height, width = len(features[0]), len(features[0][0])
+    found = []
+    for j in range(y - (m - 1) // 2, y + m // 2 + 1):
+        for i in range(x - (n - 1) // 2, x + n // 2 + 1):
+            inside = 0 <= j < height and 0 <= i < width
+            found += [channel[j][i] if inside else 0.0 for channel in features]
+    return found
+
+
+def cross_layer(local: Features, weights: Features, m: int, n: int, stride: int = 1) -> Vector:
+    """[CLP-1]: unit i of the next layer weighs the patch that its kernel sees."""
+    pooled = []
+    for a in weights:
+        block = [0.0] * (m * n * len(local))
+        for v, row in enumerate(a):
+            for u, response in enumerate(row):
+                x = patch(local, v * stride, u * stride, m, n)
+                block = [total + response * value for total, value in zip(block, x, strict=True)]
+        pooled += block
+    return pooled
+
+
+def port_normalized(pooled: Vector, channels: int) -> Vector:
+    """As a third party's port of the authors' code: per channel, whole vector standardised, root, unit length."""
+    size = len(pooled) // channels
+    z = [value for k in range(channels) for value in unit(pooled[k * size : (k + 1) * size])]
+    average = math.fsum(z) / len(z)
+    deviation = math.sqrt(math.fsum((value - average) ** 2 for value in z) / (len(z) - 1))
+    z = [(value - average) / deviation for value in z]
+    return unit([math.copysign(math.sqrt(abs(value)), value) for value in z])
+
+
 # --- encodings ----------------------------------------------------------------------------------------------------
 
 

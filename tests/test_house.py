@@ -192,6 +192,7 @@ OF_THE_PAPERS = {  # what the papers bring beside the frame, and each method's b
         1700,
         "methods/dlfs.py methods/hha.py models/ask.py models/two_stream.py data/rgbd.py data/nyudv2.py data/sunrgbd.py",
     ),
+    "CLP": (350, "methods/cross_layer_pooling.py represent/cross_layer.py"),
 }
 
 
