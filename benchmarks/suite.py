@@ -120,6 +120,23 @@ def cross_layer_pooling(size: Size) -> Iterator[Ratio]:
     yield Ratio(f"{name}: loop over channels / bare product", loop, bare)
 
 
+def interactive(size: Size) -> Iterator[Ratio]:
+    """InterActive of all layers beside the forward pass."""
+    from benchmarks.interactive import compare
+
+    batch = 1 if size.device == "cpu" else 16
+    forward, ours = compare(size.rounds, size.device, tiny=size.tiny, batch=batch, captum=False)
+    yield Ratio(f"InterActive, {ours.name.removeprefix('ask_lib, ')}, {batch} images / forward pass", ours, forward)
+
+
+def interactive_captum(size: Size) -> Iterator[Ratio]:
+    """Captum's loop over all layers beside the forward pass."""
+    from benchmarks.interactive import compare
+
+    forward, _, loop = compare(2, size.device, tiny=size.tiny)  # it is slow
+    yield Ratio("InterActive with captum, layer by layer / forward pass", loop, forward)
+
+
 def feature_tap(size: Size) -> Iterator[Ratio]:
     """FeatureTap beside the bare forward pass."""
     from ask_lib.models.backbones import load_backbone
@@ -196,6 +213,8 @@ BENCHMARKS: dict[str, Callable[[Size], Iterator[Ratio]]] = {
     "components": components,
     "crow": crow_pooling,
     "cross_layer_pooling": cross_layer_pooling,
+    "interactive": interactive,
+    "interactive_captum": interactive_captum,
     "feature_tap": feature_tap,
     "training": training,
     "rooms": rooms,

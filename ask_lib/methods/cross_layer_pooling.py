@@ -24,7 +24,7 @@ from ask_lib.errors import RangeError
 from ask_lib.methods.descriptors import PCA, check_map, l2_normalize, resize_mask, signed_sqrt
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    import numpy.typing as npt
 
 
 def unfold(local: torch.Tensor, kernel_size: int | tuple[int, int], stride: int = 1) -> torch.Tensor:
@@ -164,7 +164,7 @@ class LargePCA(PCA):
         return self
 
 
-def quantize(vectors: torch.Tensor, *, signed: bool = True) -> NDArray[np.uint8]:
+def quantize(vectors: torch.Tensor, *, signed: bool = True) -> npt.NDArray[np.uint8]:
     """The coarse quantisation: of each component, the sign or zero is kept; ``nbytes`` of the result is its memory.
 
     Open in the paper, which does not define it. Quantise the sums themselves: once standardised, none is zero. Without
@@ -188,7 +188,7 @@ def quantize(vectors: torch.Tensor, *, signed: bool = True) -> NDArray[np.uint8]
     return np.packbits(torch.stack(kept, dim=1).cpu().numpy(), axis=2)
 
 
-def dequantize(code: NDArray[np.uint8], dim: int) -> torch.Tensor:
+def dequantize(code: npt.NDArray[np.uint8], dim: int) -> torch.Tensor:
     """-1, 0 and 1 of a code of ``quantize``, int8, ``(B, dim)``.
 
     >>> dequantize(quantize(torch.tensor([[0.5, 0.0]]), signed=False), 2)
