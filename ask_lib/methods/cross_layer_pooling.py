@@ -3,9 +3,10 @@
 Each channel of the next layer weighs this layer's descriptors and adds them up; the sums stand one after the other.
 
 Source: Liu, Shen, van den Hengel: The Treasure beneath Convolutional Layers: Cross-convolutional-layer Pooling for
-Image Classification, CVPR 2015 (the extended abstract). Open there: how the vector is normalised, whether descriptors
-go through a PCA first, what stands beyond the border, layers of unequal size, and what "coarse quantization" is. What
-follows a third party's port of what looks like the authors' MATLAB (shoaibahmed/CrossLayerPooling) says so.
+Image Classification, CVPR 2015 (the extended abstract). Open there: whose layers 4 and 5 are meant, how the vector is
+normalised, whether descriptors go through a PCA first, what stands beyond the border, layers of unequal size, and what
+"coarse quantization" is. What follows a third party's port of what looks like the authors' MATLAB
+(shoaibahmed/CrossLayerPooling) says so.
 Shapes that do not fit raise a ``ShapeError``, throughout.
 """
 

@@ -28,8 +28,8 @@ from ask_lib.methods.descriptors import check_map, l2_normalize
 def layer_score(mean_response: torch.Tensor, p: float) -> torch.Tensor:
     """[IA-5] The score of the averaged responses: ``p |x|^(p-1) sign(x)``, without the constant 1 / (W H).
 
-    For p = infinity it is the gradient of the maximum: 1 at the largest response, the first of equals, 0 elsewhere. A
-    response of 0 has the score 0 for each p; after ReLU nothing would pass there.
+    For p = infinity it is the gradient of the maximum: 1 at the largest mean (the paper says neuron), the first of
+    equals, else 0. A response of 0 has the score 0 for each p; after ReLU nothing would pass there.
 
     >>> layer_score(torch.tensor([[3.0, 0.5, 0.0]]), 2.0)
     tensor([[6., 1., 0.]])

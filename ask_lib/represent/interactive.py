@@ -71,7 +71,7 @@ def interactive(
 
     Raises:
         LayerNotFoundError: If there is no such layer, or it does not lie below T.
-        AskError: If it is not known how the next layer reads it.
+        AskError: If it is not known how the next layer reads it (DenseNet's concatenation, ShuffleNet's split).
     """
     check_choice("pool", pool, POOLS)
     active = activeness(network, images, layers, p, target, **how)
