@@ -120,6 +120,7 @@ def test_steps_are_taken_in_the_order_given():
     close(normalize(pooled, 3, ["channel"]).view(2, 3, 2).norm(dim=2), torch.ones(2, 3).double())
     close(normalize(pooled, 1, ["channel"]), normalize(pooled, 3, ["l2"]))
     assert not torch.allclose(normalize(pooled, 3, ["root", "l2"]), normalize(pooled, 3, ["l2", "root"]))
+    close(torch.stack(torch.std_mean(normalize(pooled, 3, ["standardize"]), dim=1)), [[1.0, 1.0], [0.0, 0.0]])
     zeros = torch.zeros(1, 6)
     assert all(torch.equal(normalize(zeros, 3, [step]), zeros) for step in NORMALIZATIONS)
 

@@ -576,6 +576,14 @@ def test_it_works_where_no_gradients_are_recorded():
     assert torch.equal(interactive(network, images, below)["pool1"], wanted["pool1"])
 
 
+def test_a_layer_before_its_activation_is_read_before_it():
+    network, *_ = case("plain")
+    images = draw(2, 2, 7, 8)
+    response, weights = propagate(network, images, ["conv1"], 2.0, "last")["conv1"]
+    assert torch.equal(response, network.conv1(images)) and float(response.min()) < 0  # the ReLU works in place
+    assert weights.shape == response.shape and not weights[response < 0].any()
+
+
 def test_a_pass_keeps_no_maps():
     network, images = made(plain(), 0), draw(2, 2, 7, 8)
     gc.collect()
