@@ -154,6 +154,15 @@ def training(size: Size) -> Iterator[Ratio]:
     yield Ratio(f"training {steps} steps of {batch} pictures / bare forward + backward", ours, theirs)
 
 
+def ask(size: Size) -> Iterator[Ratio]:
+    """A training step of ASK beside the bare two-stream step."""
+    from benchmarks.ask import compare
+
+    backbone, batch, side = ("rooms_resnet", 4, 64) if size.tiny else ("resnet18", 8, 224)
+    theirs, ours = compare(backbone, batch, side, size.rounds, size.device)
+    yield Ratio(f"ASK, {backbone}, a step of {batch} pairs of {side} / two encoders, average, linear", ours, theirs)
+
+
 def rooms(size: Size) -> Iterator[Ratio]:
     """Drawing rooms in one batch beside one after the other on one CPU core."""
     from ask_scenes.drawing import one_thread
@@ -185,6 +194,7 @@ BENCHMARKS: dict[str, Callable[[Size], Iterator[Ratio]]] = {
     "crow": crow_pooling,
     "feature_tap": feature_tap,
     "training": training,
+    "ask": ask,
     "rooms": rooms,
 }
 

@@ -100,11 +100,12 @@ def test_a_missing_weight_file_or_set_says_where_to_get_it(tmp_path: Path):
         task_of("ask_nyudv2", [root, "losses.informatoin=0"])
 
 
-def test_a_file_of_places365_starts_both_streams(tmp_path: Path):
+def test_a_file_of_places365_starts_both_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from torchvision.models import resnet18
 
     torch.manual_seed(3)
     wanted = resnet18(num_classes=365).state_dict()
+    monkeypatch.setattr(torch.nn.init, "kaiming_normal_", lambda x, *_, **__: x)  # drawing them takes most of the time
     path = tmp_path / "resnet18_places365.pth.tar"
     torch.save({"arch": "resnet18", "state_dict": {f"module.{name}": x for name, x in wanted.items()}}, path)
     task = task_of("ask_nyudv2", [nyudv2(tmp_path / "set"), "backbone=resnet18", f"weights={path}"])
@@ -143,15 +144,15 @@ def test_both_modalities_get_one_draw_and_a_fifth_of_each_class_validates(tmp_pa
 @pytest.mark.parametrize(
     ("changes", "idle"),
     [
-        ([], set()),
-        (["losses.information=0"], {"head.scales.0.information", "head.scales.1.information"}),
-        (["losses.auxiliary=0", "head.keypoints=0,0"], {"head.auxiliary.0", "head.auxiliary.1"}),
+        ([], ()),
+        (["losses.information=0"], ("head.scales.0.information", "head.scales.1.information")),
+        (["losses.auxiliary=0", "head.keypoints=0,0"], ("head.auxiliary",)),
     ],
 )
-def test_what_no_term_needs_is_held(tmp_path: Path, changes: list[str], idle: set[str]):
+def test_what_no_term_needs_is_held(tmp_path: Path, changes: list[str], idle: tuple[str, ...]):
     task = task_of("ask_nyudv2", [nyudv2(tmp_path / "set"), *changes])
-    held = {name for name, parameter in task.network.named_parameters() if not parameter.requires_grad}
-    assert {".".join(name.split(".")[: len(next(iter(idle)).split("."))]) for name in held} == idle if idle else not held
+    for name, parameter in task.network.named_parameters():
+        assert parameter.requires_grad != name.startswith(idle or "nothing"), name
 
 
 # --- dry runs -----------------------------------------------------------------------------------------------------
@@ -187,9 +188,8 @@ def test_sun_rgbd_is_trained_on_and_its_weights_begin_the_other(tmp_path: Path):
     sun, fresh = state_of(best), task_of("ask_nyudv2", [root]).network.state_dict()
     begun = task_of("ask_nyudv2", [root, f"start={best}", "weights=not/there.pt"]).network.state_dict()
     anew = {name for name in begun if begun[name].shape != sun[name].shape}
-    assert {".".join(name.split(".")[1:-1]) for name in anew} == {
-        "classify", "auxiliary.0", "auxiliary.1", *(f"scales.{n}.information{part}" for n in (0, 1) for part in ("", ".conv")),
-    }  # fmt: skip
+    heads = ("classify", "auxiliary.0", "auxiliary.1", "scales.0.information", "scales.1.information")
+    assert anew == {name for name in begun if name.startswith(tuple(f"head.{head}." for head in heads))}
     for name, value in begun.items():
         assert torch.equal(value, (fresh if name in anew else sun)[name]), name
 
@@ -199,6 +199,7 @@ def test_sun_rgbd_is_trained_on_and_its_weights_begin_the_other(tmp_path: Path):
         task_of("ask_nyudv2", [root, f"start={tmp_path / 'nowhere.pt'}"])
 
 
+@pytest.mark.slow  # two processes start torch
 def test_two_processes_equal_one(tmp_path: Path):
     """Where a frame's loss does not depend on its neighbours: without batch norm, mining and dropout."""
     alone = ["backbone=rooms_vgg", "head.dropout=0", "losses.correlation=0", "losses.auxiliary=0", "batch=4"]

@@ -42,10 +42,10 @@ ANEW = re.compile(r"head\.(classify|auxiliary|scales\.\d\.information)\.")  # pa
 
 @dataclass(frozen=True, kw_only=True)
 class ASKConfig(TrainConfig):
-    """Settings of ASK; the defaults are its paper's, as are those of `TrainConfig` for ``batch`` and ``validation``.
+    """Settings of ASK; the defaults are its paper's, as are the ``batch`` and ``validation`` of every config.
 
     Attributes:
-        root: The data set's folder, as of its loader in `ask_lib.data`.
+        root: The data set's folder, as its loader takes it.
         backbone: Of both streams, as of `ask_lib.models.backbones.load_backbone`; so are their ``weights``.
         start: The ``best.pt`` of an earlier run, in place of ``weights``; what has a number for each class begins anew.
         size: (h, w) of the pictures, all of which are kept in memory.
