@@ -100,6 +100,7 @@ def test_a_missing_weight_file_or_set_says_where_to_get_it(tmp_path: Path):
         task_of("ask_nyudv2", [root, "losses.informatoin=0"])
 
 
+@pytest.mark.slow  # torchvision starts, and makes three ResNets
 def test_a_file_of_places365_starts_both_streams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from torchvision.models import resnet18
 

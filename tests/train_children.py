@@ -32,7 +32,7 @@ from ask_lib.train.tasks.toy import SPECS, shapes
 # The server imports torch once (its optimisers import the compiler, the slowest part); a child is then a quick fork.
 spawner = multiprocessing.get_context("forkserver")
 spawner.set_forkserver_preload(
-    ["ask_lib.train.run", "ask_lib.train.tasks.toy", "torch._dynamo", "tests.train_children"]
+    ["ask_lib.train.run", "ask_lib.train.tasks.toy", "ask_lib.train.tasks.ask", "torch._dynamo", "tests.train_children"]
 )
 
 RESTLESS = TrainConfig(
