@@ -48,7 +48,7 @@ class ASKConfig(TrainConfig):
         root: The data set's folder, as its loader takes it.
         backbone: Of both streams, as of `ask_lib.models.backbones.load_backbone`; so are their ``weights``.
         start: The ``best.pt`` of an earlier run, in place of ``weights``; what has a number for each class begins anew.
-        size: (h, w) of the pictures, all of which are kept in memory.
+        size: (h, w) of the pictures; each process keeps all of them in memory.
         head: What the head has.
         losses: Weights of the terms of [ASK-16]; of weight 0, a term is watched only.
     """
