@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 from ask_lib.data.rooms import Rooms
-from ask_lib.methods.dlfs import DLFS, VariationalInformation, keypoint_spread
+from ask_lib.methods.dlfs import DLFS, VariationalInformation, keypoint_spread, spatial_softmax
 from ask_lib.methods.hha import hha_batch
 from ask_lib.models.ask import ASKHead, ASKOptions
 from ask_lib.models.backbones import load_backbone
@@ -42,7 +42,14 @@ ROWS: dict[str, tuple[dict[str, Any], dict[str, float]]] = {  # head, and weight
     "random": ({"points": "random"}, {}),
     "strongest": ({"points": "strongest"}, {}),
 }
-TOYS = {"temperature 0.3": (0.3, 0.0), "temperature 1": (1.0, 0.0), "temperature 3": (3.0, 0.0), "L_VI": (1.0, 0.1)}
+TOYS = {  # temperature, and weight of L_VI
+    "temperature 0.3": (0.3, 0.0),
+    "temperature 1": (1.0, 0.0),
+    "temperature 3": (3.0, 0.0),
+    "L_VI": (1.0, 0.1),
+    "L_VI, a hundredth": (1.0, 0.001),
+    "L_VI, temperature 0.3": (0.3, 0.1),
+}
 STEPS = 300
 
 
@@ -113,7 +120,11 @@ def toy(count: int, draw: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, 
 
 
 def measure_toy(seed: int, temperature: float, weight: float) -> dict[str, float]:
-    """Accuracy on new pictures, and how far the nearer of two points ends from the object, in cells."""
+    """What a toy head does on new pictures.
+
+    Accuracy, also that of L_VI's own guess U; how far the nearer of two points ends from the object, in cells; what
+    its map has there of all probability, in percent; how far the middle is.
+    """
     torch.manual_seed(seed)
     draw = torch.Generator().manual_seed(seed)
     (maps, kind, _), (new, true, place) = toy(512, draw), toy(256, draw)
@@ -132,12 +143,16 @@ def measure_toy(seed: int, temperature: float, weight: float) -> dict[str, float
     with torch.no_grad():
         found = select(new, new)
         logits = classify(torch.cat([found.rgb, found.depth], dim=2).flatten(1))
+        guess = information.conv(functional.adaptive_max_pool2d(found.maps, information.size)).flatten(1)
+        odds = spatial_softmax(found.maps, temperature)  # (N, K, 9, 9)
     off = (found.keypoints - place[:, None]).norm(dim=2).mean(dim=0)  # (K,)
-    middle = (torch.full((2,), 4.0) - place).norm(dim=1).mean()
+    there = odds[torch.arange(len(new)), :, place[:, 1], place[:, 0]].mean(dim=0)  # (K,)
     return {
         "accuracy": 100 * float((logits.argmax(1) == true).double().mean()),
+        "guess": 100 * float((guess.argmax(1) == true).double().mean()),
         "off": float(off.min()),
-        "middle": float(middle),
+        "share": 100 * float(there[off.argmin()]),
+        "middle": float((torch.full((2,), 4.0) - place).norm(dim=1).mean()),
     }
 
 
@@ -157,9 +172,11 @@ def differences(part: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     """Every value of a seed, and of each row the accuracy that learned points have more."""
     for row, numbers in part.items():
         yield from ((f"{row} {name}", value) for name, value in numbers.items())
-    for row in ROWS:
+    for row in ("global average", "grid", "random", "strongest"):
         yield f"learned over {row}", part["learned"]["accuracy"] - part[row]["accuracy"]
         yield f"losses over {row}", part["learned, both losses"]["accuracy"] - part[row]["accuracy"]
+    for row in ("learned, L_VI", "learned, L_C", "learned, both losses", "learned, temperature 0.3"):
+        yield f"{row} over learned", part[row]["accuracy"] - part["learned"]["accuracy"]
     for row in ("learned", "learned, both losses"):
         yield f"{row}: hits over shuffled", part[row]["hits"] - part[row]["shuffled"]
         yield f"{row}: hits over grid", part[row]["hits"] - part["grid"]["hits"]

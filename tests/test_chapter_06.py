@@ -1,0 +1,92 @@
+"""Chapter 06: the method from memory, the toy, and what the text shows."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional
+
+from ask_lib.methods.dlfs import DLFS
+from experiments import dlfs_rooms
+from tests.chapter import in_markdown, runner
+from tools.expect import expected_of
+from tools.project import ROOT, read_json
+
+CHAPTER = ROOT / "notebooks" / "06_dlfs.ipynb"
+run = runner("06_dlfs")
+
+
+def cells(kind: str = "code") -> list[str]:
+    return ["".join(cell["source"]) for cell in read_json(CHAPTER)["cells"] if cell["cell_type"] == kind]
+
+
+def shown(role: str) -> list[str]:
+    text = "\n".join(in_markdown(read_json(CHAPTER)))
+    return sorted(set(re.findall(r"\{" + role + r"\}`([^`]+)`", text)))
+
+
+def test_the_method_from_memory_is_whole_in_fifteen_lines():
+    (source,) = (cell for cell in cells() if "def plain_dlfs" in cell)
+    body = [line for line in source.splitlines() if line.strip() and not line.strip().startswith('"""')]
+    assert len(body) <= 15
+    names: dict[str, object] = {"torch": torch, "functional": functional}
+    exec(source, names)
+    draw = torch.Generator().manual_seed(3)
+    for size, k in (((7, 10), 3), ((5, 5), 4), ((2, 9), 1)):
+        rgb, depth = (torch.rand(6, 8, *size, generator=draw) for _ in range(2))
+        select = DLFS(8, k)
+        assert select.conv is not None
+        plain = names["plain_dlfs"](rgb, depth, select.conv.weight.flatten(1), k)  # type: ignore[operator]
+        for ours, theirs in zip(select(rgb, depth)[1:], plain, strict=True):
+            assert torch.allclose(ours, theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("profile", ["smoke", "book"])
+def test_every_value_that_the_text_shows_is_recorded(profile: str):
+    values = expected_of(profile)["06_dlfs"]
+    assert [name for name in shown("glue:text") if name.partition(":")[0] not in values] == []
+
+
+def test_the_chapter_holds_the_equations_of_dlfs_but_the_gradients():
+    text, code = "\n".join(in_markdown(read_json(CHAPTER))), "\n".join(cells())
+    held = [n for n in range(1, 17) if f"(eq-ask-{n})" in text]
+    assert held == [1, 2, 3, 4, 5, 9, 10, 11, 12, 13]
+    assert all(f"[ASK-{n}]" in code for n in held)
+
+
+def test_the_pages_sizes_are_the_experiments():
+    (setup,) = (cell for cell in cells() if "amounts = " in cell)
+    assert f'"book": ({dlfs_rooms.TRAIN}, {dlfs_rooms.TEST})' in setup
+
+
+@pytest.mark.slow
+def test_labels_alone_bring_a_point_to_the_object():
+    found = dlfs_rooms.measure_toy(1, 1.0, 0.0)
+    assert found["off"] < 0.5 < 3 < found["middle"] and found["accuracy"] > 95
+
+
+def test_hits_are_counted_at_the_cells_centres():
+    key = torch.zeros(1, 12, 16, dtype=torch.bool)
+    key[0, 6:9, 4:8] = True  # of 4 x 4 cells: row 2, column 1
+    here, beside = torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[2.0, 2.0]]])
+    assert dlfs_rooms.on_objects(here, key, (4, 4)) == 100
+    assert dlfs_rooms.on_objects(beside, key, (4, 4)) == 0
+
+
+def test_values_are_means_over_seeds_and_differences():
+    def part(learned: float) -> dict[str, dict[str, float]]:
+        rows = {name: {"accuracy": 50.0, "hits": 20.0, "shuffled": 15.0, "spread": 1.0} for name in dlfs_rooms.ROWS}
+        return rows | {"learned": {**rows["learned"], "accuracy": learned}}
+
+    values = dlfs_rooms.values_of([part(52), part(54)])
+    assert values["learned accuracy"] == 53 and values["learned over grid"] == 3
+    assert values["learned: hits over shuffled"] == 5 and values["learned over grid std"] > 1
+
+
+@pytest.mark.slow
+def test_a_small_run(tmp_path: Path):
+    values, text = run(tmp_path, TRAIN=20, TEST=10)
+    assert values["train"] == 20 and "agree" in text
