@@ -79,6 +79,8 @@ def test_hits_are_counted_at_the_cells_centres():
 def test_values_are_means_over_seeds_and_differences():
     def part(learned: float) -> dict[str, dict[str, float]]:
         rows = {name: {"accuracy": 50.0, "hits": 20.0, "shuffled": 15.0, "spread": 1.0} for name in dlfs_rooms.ROWS}
+        for row in rows.values():
+            row["shuffled in class"] = 18.0
         return rows | {"learned": {**rows["learned"], "accuracy": learned}}
 
     values = dlfs_rooms.values_of([part(52), part(54)])
