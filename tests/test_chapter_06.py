@@ -65,7 +65,7 @@ def test_the_pages_sizes_are_the_experiments():
 @pytest.mark.slow
 def test_labels_alone_bring_a_point_to_the_object():
     found = dlfs_rooms.measure_toy(1, 1.0, 0.0)
-    assert found["off"] < 0.5 < 3 < found["middle"] and found["accuracy"] > 95
+    assert found["near"] < 0.2 and found["middle"] > 3 and found["accuracy"] > 95
 
 
 def test_hits_are_counted_at_the_cells_centres():
