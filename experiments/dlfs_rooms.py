@@ -69,7 +69,7 @@ def maps_of(split: str, count: int, seed: int, depth_network: str, root: Path | 
     for name, images in (("rooms_resnet", rooms.rgb), (depth_network, hha_batch(rooms.depth, rooms.intrinsics))):
         backbone = load_backbone(name, "rooms")
         found.append(torch.stack(extract(backbone, images, ["layer4"], progress=False)["layer4"]))
-    return Maps(*found, rooms.label, rooms.key_mask)
+    return Maps(found[0], found[1], rooms.label, rooms.key_mask)
 
 
 def train(maps: Maps, options: Mapping[str, Any], weights: Mapping[str, float], seed: int) -> ASKHead:
@@ -79,11 +79,11 @@ def train(maps: Maps, options: Mapping[str, Any], weights: Mapping[str, float], 
     head = ASKHead(maps.rgb.shape[1], len(LABELS), ASKOptions(dropout=0.2, **{**common, **options}))
     adam = torch.optim.AdamW(head.parameters(), RATE, weight_decay=0.01)
     for _ in range(EPOCHS):
-        for at in torch.randperm(len(maps.label)).split(BATCH):
+        for at in torch.randperm(len(maps.label)).split(BATCH):  # type: ignore[no-untyped-call]
             outputs = head(maps.rgb[at], maps.depth[at])
             none = {"information": 0.0, "correlation": 0.0}
             adam.zero_grad()
-            head.loss(outputs, maps.label[at], weights={**none, **weights}).total.backward()
+            head.loss(outputs, maps.label[at], weights={**none, **weights}).total.backward()  # type: ignore[no-untyped-call]
             adam.step()
     return head.eval()
 
@@ -142,7 +142,7 @@ def measure_toy(seed: int, temperature: float, weight: float) -> dict[str, float
         if weight:
             loss = loss + weight * information(found.maps, kind)
         adam.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         adam.step()
     with torch.no_grad():
         found = select(new, new)
