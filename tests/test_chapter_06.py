@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from experiments import dlfs_rooms
 from tests.chapter import in_markdown, runner
 from tools.expect import expected_of
 from tools.project import ROOT, read_json
+from tools.results import result_text
 
 CHAPTER = ROOT / "notebooks" / "06_dlfs.ipynb"
 run = runner("06_dlfs")
@@ -92,3 +94,37 @@ def test_values_are_means_over_seeds_and_differences():
 def test_a_small_run(tmp_path: Path):
     values, text = run(tmp_path, TRAIN=20, TEST=10)
     assert values["train"] == 20 and "agree" in text
+
+
+def recorded(name: str) -> float:
+    return float(read_json(ROOT / "results" / "dlfs_rooms.json")["values"][name])
+
+
+CLAIMS: dict[str, Callable[[], bool]] = {
+    "with L_VI one kind is found, the other is not": lambda: (
+        recorded("toy L_VI near high") < 1 and recorded("toy L_VI far low") > 2 and recorded("toy L_VI accuracy") > 95
+    ),
+    "learned points are on key objects more often than another room's": lambda: (
+        recorded("learned: hits over shuffled low") > 0
+    ),
+    "also than those of a room of the same class": lambda: recorded("learned: hits over shuffled in class low") > 0,
+    "the points draw together with L_VI": lambda: (
+        recorded("learned, L_VI spread high") < recorded("learned spread low")
+    ),
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS.keys())
+def test_what_the_text_says_in_words_is_so_in_the_recorded_runs(claim: Callable[[], bool]):
+    assert claim()
+
+
+def test_every_recorded_number_of_the_text_exists():
+    addresses = shown("recorded")
+    assert len(addresses) > 10 and all(result_text(address)[0] for address in addresses)
+
+
+def test_the_recorded_run_is_of_five_other_draws_than_the_page_s():
+    run_of = read_json(ROOT / "results" / "dlfs_rooms.json")
+    assert 0 not in run_of["seeds"] and len(run_of["seeds"]) >= 5
+    assert run_of["commit"] and not run_of["commit"].endswith("+changes")
