@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ask_lib.errors import WorkerError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_work: Callable[[Any], Any]  # what this process does, where another one has started it
 
 
 @contextlib.contextmanager
@@ -39,44 +40,53 @@ def spread(work: Callable[[Item], Result], items: Sequence[Item], workers: int) 
         WorkerError: If a process ended early: killed, or started by a script without a guard.
     """
     workers = min(workers, len(items))
-    pool = _pool(workers) if workers > 1 else None
+    pool = _pool(work, workers) if workers > 1 else None
     if pool is None:
         yield map(work, items)
         return
     executor, lifeline = pool
     try:
         with executor, lifeline:  # closed before the executor waits: after an error or Ctrl-C nobody works on
-            yield (future.result() for future in _submitted(executor, work, items))
+            yield (future.result() for future in _submitted(executor, items))
     except BrokenProcessPool as cause:
         raise WorkerError(
-            "A process that draws ended before its work was done. In a script, put what is to run below "
+            "A process ended before its work was done. In a script, put what is to run below "
             '`if __name__ == "__main__":`, since each process imports the script anew. If that is so, memory may have '
-            "run out: ask for fewer workers; 1 draws without any."
+            "run out: ask for fewer workers; 1 works without any."
         ) from cause
 
 
-def _pool(workers: int) -> tuple[ProcessPoolExecutor, Connection] | None:
+def _pool(work: Callable[[Any], Any], workers: int) -> tuple[ProcessPoolExecutor, Connection] | None:
     """Processes, and the end of a pipe: they end as soon as it is closed, or its owner is gone."""
     # Started afresh, not forked: a fork of a process that has used torch's threads can hang.
     context = multiprocessing.get_context("spawn")
     held, lifeline = context.Pipe(duplex=False)
     try:
-        return ProcessPoolExecutor(workers, context, initializer=end_with, initargs=(held,)), lifeline
+        return ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(held, work)), lifeline
     except (OSError, ImportError, NotImplementedError) as error:  # the system has no semaphores for us
-        warnings.warn(f"cannot start processes ({error}; is /dev/shm writable?): drawing in this one.", stacklevel=6)
+        warnings.warn(f"cannot start processes ({error}; is /dev/shm writable?): working in this one.", stacklevel=6)
         return None
 
 
-def _submitted(
-    executor: ProcessPoolExecutor, work: Callable[[Item], Result], items: Sequence[Item]
-) -> list[Future[Result]]:
+def _submitted(executor: ProcessPoolExecutor, items: Sequence[Item]) -> list[Future[Any]]:
     try:
         with _deaf_to_interrupts():
-            return [executor.submit(work, item) for item in items]
+            return [executor.submit(_do, item) for item in items]
     except RuntimeError as error:
         if isinstance(error, BrokenProcessPool) or "__mp_main__" not in sys.modules:
             raise
         sys.exit(1)  # a new process that imports a script without the guard comes here again: its parent says it
+
+
+def _begin(lifeline: Connection, work: Callable[[Any], Any]) -> None:
+    """Each process is given the work once, not with each item: it may hold a whole data set."""
+    global _work
+    _work = work
+    end_with(lifeline)
+
+
+def _do(item: Any) -> Any:
+    return _work(item)
 
 
 def end_with(lifeline: Connection) -> None:

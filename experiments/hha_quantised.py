@@ -8,7 +8,6 @@ levels, by channel. The smallest mean of the three channels is what 8-bit depth 
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from PIL import Image
 
 from ask_lib.errors import DataNotFoundError
 from ask_lib.methods.hha import hha
-from experiments.recording import KEPT, code_digest, kept, parser_of, run, save
+from experiments.recording import KEPT, REALDATA, code_digest, kept, parser_of, run, save
 from tools.imports import digest
 
 SIGMAS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)  # pixels
@@ -95,10 +94,11 @@ def record(args: argparse.Namespace) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: returns the exit status."""
     parser = parser_of("experiments.hha_quantised", __doc__)
-    real = Path(os.environ.get("ASK_REALDATA") or Path(__file__).resolve().parents[2] / "shared" / "realdata")
-    reference = real / "hha_reference" / "depth2hha_python"
+    reference = REALDATA / "hha_reference" / "depth2hha_python"
     parser.add_argument("--reference", type=Path, default=reference, help="a folder with 0.png and matlab_hha.png")
-    parser.add_argument("--frame", type=Path, default=real / "nyuv2" / "depth" / "0001.png", help="the same, 8 bits")
+    parser.add_argument(
+        "--frame", type=Path, default=REALDATA / "nyuv2" / "depth" / "0001.png", help="the same, 8 bits"
+    )
     return run(parser, record, arguments)
 
 

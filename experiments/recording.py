@@ -49,6 +49,7 @@ A run that is stopped goes on with the next part when the same command is given 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -67,6 +68,8 @@ if TYPE_CHECKING:
 
 RESULTS = ROOT / "results"
 KEPT = ROOT / "_build" / "recorded"
+REALDATA = Path(os.environ.get("ASK_REALDATA") or ROOT.parent / "shared" / "realdata")
+"""Where the public data sets lie, if nobody says otherwise."""
 OF_THIS_MACHINE = ("--out", "--root")  # where things lie; no number depends on it
 Body = Callable[[argparse.Namespace], int | None]
 

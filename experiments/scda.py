@@ -7,7 +7,6 @@ Other code, pictures, weights or seeds make all parts anew.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +39,7 @@ from ask_lib.models.backbones import Backbone, load_backbone
 from ask_lib.represent import Coded, Pooled, Representation, SCDAPlus, WithMirror, as_it_is, extract
 from ask_lib.results import without_machine
 from ask_lib.train.data import stratified_split
-from experiments.recording import KEPT, code_digest, kept, parser_of, pictures_digest, run, save
+from experiments.recording import KEPT, REALDATA, code_digest, kept, parser_of, pictures_digest, run, save
 
 VARIANTS: dict[str, tuple[int, transforms.Mode] | None] = {
     "crop224": (224, "short"),  # the middle square
@@ -466,9 +465,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: returns the exit status."""
     parser = parser_of("experiments.scda", __doc__, seeds=[0, 1, 2, 3, 4])
     parser.add_argument("run", choices=["flowers17"], help="the data set")
-    real = Path(os.environ.get("ASK_REALDATA") or Path(__file__).resolve().parents[2] / "shared" / "realdata")
-    parser.add_argument("--images", type=Path, default=real / "flowers17", help="17 folders, one a class")
-    parser.add_argument("--weights", type=Path, default=real / "weights" / "squeezenet1_0_imagenet.pt")
+    parser.add_argument("--images", type=Path, default=REALDATA / "flowers17", help="17 folders, one a class")
+    parser.add_argument("--weights", type=Path, default=REALDATA / "weights" / "squeezenet1_0_imagenet.pt")
     return run(parser, record_flowers17, arguments)
 
 

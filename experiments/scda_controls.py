@@ -8,7 +8,6 @@ stands beside it. On birds the maximum and the mean of all cells and of the kept
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,7 +24,7 @@ from ask_lib.methods.scda import bounding_box, mean_mask, scda, selection_mask
 from ask_lib.models.backbones import Backbone, load_backbone
 from ask_lib.represent import Pooled, Representation, extract
 from ask_lib.results import summarise, without_machine
-from experiments.recording import KEPT, code_digest, kept, parser_of, pictures_digest, run, save
+from experiments.recording import KEPT, REALDATA, code_digest, kept, parser_of, pictures_digest, run, save
 from experiments.scda import BATCH, Lazy, precisions, sized
 from experiments.scda_cub40 import SIZES, Birds, picture, read_birds, scale_of
 from experiments.scda_objects import drawn, network_of
@@ -203,10 +202,9 @@ def record(args: argparse.Namespace) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: returns the exit status."""
     parser = parser_of("experiments.scda_controls", __doc__, seeds=range(1, 11))
-    real = Path(os.environ.get("ASK_REALDATA") or Path(__file__).resolve().parents[2] / "shared" / "realdata")
-    parser.add_argument("--birds", type=Path, default=real / "cub40", help="a folder with labels.csv and images/")
-    parser.add_argument("--pets", type=Path, default=real / "pets_masks", help="a folder with images/ and trimaps/")
-    parser.add_argument("--weights", type=Path, default=real / "weights" / "squeezenet1_0_imagenet.pt")
+    parser.add_argument("--birds", type=Path, default=REALDATA / "cub40", help="a folder with labels.csv and images/")
+    parser.add_argument("--pets", type=Path, default=REALDATA / "pets_masks", help="a folder with images/ and trimaps/")
+    parser.add_argument("--weights", type=Path, default=REALDATA / "weights" / "squeezenet1_0_imagenet.pt")
     parser.add_argument("--root", type=Path, default=None, help="cache folder of the frames; usually ~/.cache/ask_lib")
     return run(parser, record, arguments)
 

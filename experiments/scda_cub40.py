@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -31,7 +30,7 @@ from ask_lib.methods.scda import bounding_box, mean_mask, scda, selection_mask
 from ask_lib.models.backbones import Backbone, load_backbone
 from ask_lib.represent import Pooled, Representation, as_it_is, extract
 from ask_lib.results import without_machine
-from experiments.recording import KEPT, code_digest, kept, parser_of, run, save
+from experiments.recording import KEPT, REALDATA, code_digest, kept, parser_of, run, save
 from experiments.scda import (
     BATCH,
     OPEN,
@@ -283,9 +282,8 @@ def record(args: argparse.Namespace) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: returns the exit status."""
     parser = parser_of("experiments.scda_cub40", __doc__)
-    real = Path(os.environ.get("ASK_REALDATA") or Path(__file__).resolve().parents[2] / "shared" / "realdata")
-    parser.add_argument("--images", type=Path, default=real / "cub40", help="a folder with labels.csv and images/")
-    parser.add_argument("--weights", type=Path, default=real / "weights" / "squeezenet1_0_imagenet.pt")
+    parser.add_argument("--images", type=Path, default=REALDATA / "cub40", help="a folder with labels.csv and images/")
+    parser.add_argument("--weights", type=Path, default=REALDATA / "weights" / "squeezenet1_0_imagenet.pt")
     return run(parser, record, arguments)
 
 

@@ -7,7 +7,6 @@ what they control for: a centre mask of the mask's own area, one of the true mas
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,7 @@ from ask_lib.methods.scda import bounding_box, mean_mask, selection_mask
 from ask_lib.models.backbones import Backbone, load_backbone
 from ask_lib.represent import extract
 from ask_lib.results import without_machine
-from experiments.recording import KEPT, code_digest, kept, parser_of, pictures_digest, run, save
+from experiments.recording import KEPT, REALDATA, code_digest, kept, parser_of, pictures_digest, run, save
 from experiments.scda import BATCH, Lazy, sized
 
 PET, BORDER = 1, 3  # of a trimap; 2 is the background
@@ -129,9 +128,10 @@ def record(args: argparse.Namespace) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: returns the exit status."""
     parser = parser_of("experiments.scda_pets", __doc__)
-    real = Path(os.environ.get("ASK_REALDATA") or Path(__file__).resolve().parents[2] / "shared" / "realdata")
-    parser.add_argument("--images", type=Path, default=real / "pets_masks", help="a folder with images/ and trimaps/")
-    parser.add_argument("--weights", type=Path, default=real / "weights" / "squeezenet1_0_imagenet.pt")
+    parser.add_argument(
+        "--images", type=Path, default=REALDATA / "pets_masks", help="a folder with images/ and trimaps/"
+    )
+    parser.add_argument("--weights", type=Path, default=REALDATA / "weights" / "squeezenet1_0_imagenet.pt")
     return run(parser, record, arguments)
 
 

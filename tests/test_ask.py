@@ -224,6 +224,25 @@ def test_extreme_maps_and_a_batch_of_one_class_stay_finite():
         assert rgb.grad is not None and rgb.grad.isfinite().all()
 
 
+def test_a_term_of_weight_0_is_not_added():
+    made, (rgb, depth) = head(), maps()
+    made.scales[0].information.log_sigma.data.fill_(-100)  # type: ignore[union-attr,operator]
+    loss = made.loss(made(rgb, depth), LABELS, weights={"information": 0})
+    assert loss.information.isinf() and loss.total.isfinite()
+    loss.total.backward()
+    grads = {name: parameter.grad for name, parameter in made.named_parameters()}
+    assert {name for name, grad in grads.items() if grad is None} == {name for name in grads if "information" in name}
+    assert all(grad.isfinite().all() for grad in grads.values() if grad is not None)
+
+
+def test_local_features_are_dropped_only_where_it_is_asked():
+    rgb, depth = maps()
+    for dropped, whole in (("dropout", True), ("local_dropout", False)):
+        made = head(ASKOptions(keypoints=(3, 0), **{dropped: 0.5})).train()  # type: ignore[arg-type]
+        selection, local = made.scales[0](rgb + 1, depth + 1)
+        assert torch.equal(local[0], selection.rgb.flatten(1)) == whole
+
+
 def test_images_or_kept_maps_give_the_same():
     network, options = load_backbone("rooms_resnet", "rooms").network, replace(PLAIN, keypoints=(4, 2))
     lower, upper = cut_encoder(network, "layer3")
@@ -258,8 +277,19 @@ def test_wrong_maps_and_options_are_refused():
         ASKOptions(points="strong")
     with pytest.raises(ChoiceError, match="kernel"):
         ASKOptions(kernel=2)
-    with pytest.raises(RangeError, match="keypoints"):
-        ASKOptions(keypoints=(-1, 0))
+    for keypoints in ((-1, 0), (2, 2, 2), (2,)):
+        with pytest.raises(RangeError, match="keypoints"):
+            ASKOptions(keypoints=keypoints)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("margin", float("nan")), ("margin", float("inf")), ("temperature", 0.0), ("floor", -1.0),
+     ("floor", float("inf")), ("dropout", 1.5), ("local_dropout", -0.1)],
+)  # fmt: skip
+def test_numbers_out_of_range_are_named(name: str, value: float):
+    with pytest.raises(RangeError, match=f"^{name}"):
+        ASKOptions(points="grid", **{name: value})  # type: ignore[arg-type]
 
 
 def test_in_bfloat16_the_head_gives_nearly_the_same():

@@ -242,6 +242,30 @@ def test_ask_10_the_best_sigma_is_the_root_mean_square_error():
         assert perfect(maps.float(), torch.zeros(4, dtype=torch.long)).item() == pytest.approx(least, abs=0.01)
 
 
+@pytest.mark.parametrize("floor", [0.0, 1e-30])
+def test_ask_10_a_tiny_sigma_stays_a_number(floor: float):
+    """Tag: [ASK-10]. Its square is 0 in single precision."""
+    loss = VariationalInformation(2, 3, floor=floor)
+    torch.nn.init.zeros_(loss.conv.weight)
+    loss.conv.bias.data = torch.tensor([1.0, 0.0, 0.0])  # type: ignore[union-attr]
+    loss.log_sigma.data.fill_(-55)
+    found = loss(torch.zeros(4, 2, 7, 7), torch.zeros(4, dtype=torch.int32))
+    found.backward()
+    assert found.item() == pytest.approx(-165) and loss.log_sigma.grad is not None
+    assert loss.log_sigma.grad.tolist() == pytest.approx([1, 1, 1])
+
+
+@pytest.mark.parametrize("mining", ["random", "batch-hard", "all"])
+def test_ask_13_in_half_precision_stays_near(mining: str):
+    """Tag: [ASK-13]. The sum over all triplets of 128 images is above the largest half."""
+    features, labels = draw(128, 4, 8).half(), torch.arange(128) % 4
+    found, whole = (
+        triplet_correlation_loss(x, labels, mining=mining, generator=torch.Generator().manual_seed(0))
+        for x in (features, features.double())
+    )
+    assert found.dtype == torch.float32 and found.item() == pytest.approx(whole.item(), abs=0.02)
+
+
 def test_ask_11_and_12_equal_the_loops():
     """Tags: [ASK-11] and [ASK-12]."""
     rgb, depth = draw(2, 4, 3, 5), draw(2, 4, 3, 5, seed=1)
@@ -329,6 +353,9 @@ def test_zero_descriptors_and_wrong_input():
         sample(torch.zeros(2, 4, 7, 7), torch.zeros(3, 5, 2))
     with pytest.raises(RangeError, match="num_keypoints"):
         DLFS(4, 5)
+    for count, error in ((3, ShapeError), (5, ShapeError), (0, RangeError)):
+        with pytest.raises(error, match=r"num_keypoints"):
+            keypoint_maps(torch.zeros(1, 2, 3, 3), torch.zeros(4, 2), count)
     with pytest.raises(RangeError, match="temperature"):
         spatial_softmax(torch.zeros(1, 1, 2, 2), 0)
     with pytest.raises(RangeError, match="count"):

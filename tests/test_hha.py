@@ -190,8 +190,9 @@ def test_shapes_that_do_not_fit_are_named():
         hha(corner(), SMALL[:2])
     with pytest.raises(ShapeError, match="missing"):
         hha(corner(), SMALL, np.zeros((2, 2), dtype=bool))
-    with pytest.raises(RangeError, match="sigma"):
-        hha(corner(), SMALL, sigma=-1.0)
+    for sigma in (-1.0, np.inf, 33.0):
+        with pytest.raises(RangeError, match="sigma"):
+            hha(corner(), SMALL, sigma=sigma)
 
 
 def test_8_bit_depth_gets_the_recorded_smoothing():

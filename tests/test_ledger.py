@@ -164,11 +164,20 @@ CLAIMS = {
         flowers("crop224 SCDA gain low") < 0 < flowers("crop224 SCDA gain high")
         and flowers("area384 SCDA gain low") > 0
     ),
+    "flowers: SCDA is not ahead of all above the mean, nor of GeM": lambda: all(
+        flowers(f"{size} SCDA top1") < 0.1 + flowers(f"{size} SCDA, all above top1")
+        and flowers(f"{size} SCDA top1") < flowers(f"{size} GeM top1")
+        for size in ("crop224", "area224", "own", "area384")
+    ),
+    "with rooms_vgg a centre mask retrieves better": lambda: objects("over its centre mask high", "rooms_vgg") < 0,
     "flowers: the component costs on the squares": lambda: flowers("crop224 the largest piece high") < 0,
-    "Table 1: a centre mask and the average true box have more boxes right": lambda: all(
-        birds(f"box over {name} high", size) < 0
-        for name in ("centre mask of its area", "average true box")
-        for size in SIZES
+    "Table 1: a centre mask and the average true box have more boxes right": lambda: (
+        all(
+            birds(f"box over {name} high", size) < 0
+            for name in ("centre mask of its area", "average true box")
+            for size in SIZES
+        )
+        and all(birds("box centre mask of the true area", size) > birds("box SCDA", size) for size in SIZES)
     ),
     "Table 1: the component lifts it over all cells above the mean": lambda: all(
         birds("box over all above the mean low", size) > 0 for size in SIZES

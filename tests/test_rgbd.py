@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from ask_lib.data import nyudv2, sunrgbd
+from ask_lib.data.image_folder import read_rgb
 from ask_lib.data.nyudv2 import NYUDv2, NYUDv2Folder, ten_classes
 from ask_lib.data.rgbd import Pairs, RGBDFrames, hha_files, read_levels, scaled_camera
 from ask_lib.data.sunrgbd import SUNRGBD, decode_depth, protocol, read_split
@@ -79,11 +81,18 @@ def test_what_is_wrong_with_the_official_files_is_named(official: Path, tmp_path
     savemat(official / nyudv2.SPLIT, {"trainNdxs": np.uint16([[3], [1]]), "testNdxs": np.uint16([[1]])})
     with pytest.raises(DataNotFoundError, match="each of the 3 frames once"):
         NYUDv2(official)
+    savemat(official / nyudv2.SPLIT, {"trainNdxs": [[3.0], [1.5]], "testNdxs": [[2.0]]})
+    with pytest.raises(DataNotFoundError, match="each of the 3 frames once"):
+        NYUDv2(official)
     (official / nyudv2.SPLIT).write_bytes(b"no MATLAB file")
     with pytest.raises(DataNotFoundError, match="trainNdxs"):
         NYUDv2(official)
     (official / nyudv2.SPLIT).unlink()
     with pytest.raises(DataNotFoundError, match=r"curl.*splits\.mat"):
+        NYUDv2(official)
+    with h5py.File(official / nyudv2.MAT, "a") as file:
+        file["sceneTypes"][0, 1] = h5py.Reference()  # a cell without text
+    with pytest.raises(DataNotFoundError, match="Fetch it again"):
         NYUDv2(official)
     with h5py.File(official / nyudv2.MAT, "a") as file:
         del file["sceneTypes"]
@@ -152,6 +161,27 @@ def test_what_is_wrong_with_a_folder_is_named(tmp_path: Path):
         NYUDv2Folder(folder)
 
 
+def test_depth_of_8_and_16_bits_does_not_mix(tmp_path: Path):
+    frames = NYUDv2Folder(make_folder(tmp_path))
+    Image.fromarray(np.full((48, 64), 2000, dtype=np.uint16)).save(tmp_path / "depth" / "0002.png")
+    with pytest.raises(DataNotFoundError, match=r"0002\.png: expected uint8"):
+        frames.depth(1)
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/outside", "0001"])
+def test_names_out_of_the_folder_or_twice_are_refused(tmp_path: Path, name: str):
+    folder = make_folder(tmp_path / "a" / "set")
+    Image.fromarray(np.full((48, 64), 9, dtype=np.uint8)).save(tmp_path / "outside.png")
+    (folder / "labels.csv").write_text(f"index,scene,split\n0001,office,train\n{name},office,test")
+    with pytest.raises(DataNotFoundError, match=rf"each frame once, below the set's folder; got {name}\."):
+        NYUDv2Folder(folder)
+    split = tmp_path / "split.mat"
+    for frames in (["kv1/../../x"], ["a/b_c", "a_b/c"]):  # the second would share a kept file
+        make_split(split, frames, ["d"])
+        with pytest.raises(DataNotFoundError, match=f"got {frames[0]}"):
+            read_split(split)
+
+
 def test_a_camera_follows_its_picture():
     whole = scaled_camera(nyudv2.CAMERA, (H, W), (H, W))
     assert np.array_equal(whole, nyudv2.CAMERA)
@@ -191,7 +221,11 @@ def test_a_real_frame_of_nyu_depth_v2_comes_near_the_gold(tmp_path: Path):
 
 
 def test_ten_classes():
-    assert ten_classes([*nyudv2.CLASSES, "study", "playroom"]).tolist() == [*range(10), 9, 9]
+    types = [*nyudv2.CLASSES[:-1], *nyudv2.OTHER_TYPES]
+    assert ten_classes(types).tolist() == [*range(9)] + [9] * 26 and len(set(types)) == 27 + 8
+    for unknown in ("living room", ""):
+        with pytest.raises(ChoiceError, match="type of scene"):
+            ten_classes(["study", unknown])
 
 
 # --- SUN RGB-D ----------------------------------------------------------------------------------------------------
@@ -304,6 +338,9 @@ def test_what_is_wrong_with_the_tree_is_named(tmp_path: Path):
     with pytest.raises(DataNotFoundError, match=r"curl.*SUNRGBD\.zip"):
         SUNRGBD(tmp_path / "SUNRGBD")
     root = make_sun(tmp_path)
+    (root / "realsense/lg/d/extrinsics/2014.txt").unlink()
+    with pytest.raises(DataNotFoundError, match=r"expected .*realsense/lg/d/extrinsics/\*\.txt"):
+        SUNRGBD(root).rotation(1)
     (root / "kv1/b3dodata/img_0001/intrinsics.txt").write_text("20.0 0 17.5")
     with pytest.raises(DataNotFoundError, match="3 x 3 numbers"):
         SUNRGBD(root).camera(0)
@@ -313,6 +350,10 @@ def test_what_is_wrong_with_the_tree_is_named(tmp_path: Path):
     (root / "realsense/lg/d/scene.txt").unlink()
     with pytest.raises(DataNotFoundError, match=r"lg/d with a scene\.txt"):
         SUNRGBD(root)
+    for other in (np.arange(3), {"a": 1}, "text"):
+        savemat(tmp_path / sunrgbd.SPLIT, {"alltrain": other, "alltest": np.arange(2)})
+        with pytest.raises(DataNotFoundError, match=r"allsplit\.mat: expected MATLAB's alltrain"):
+            SUNRGBD(root)
     (tmp_path / sunrgbd.SPLIT).write_bytes(b"no MATLAB file")
     with pytest.raises(DataNotFoundError, match="alltrain"):
         SUNRGBD(root)
@@ -362,6 +403,39 @@ def test_other_data_or_options_have_other_files(tmp_path: Path):
     Image.fromarray(np.full((48, 64), 50, dtype=np.uint8)).save(folder / "depth" / "0003.png")
     places = {hha_files(each, [1], root=root, progress=False)[0] for each in (frames, scaled, NYUDv2Folder(folder))}
     assert len(places | {first}) == 4
+
+
+def test_a_changed_depth_of_equal_size_is_computed_anew(tmp_path: Path):
+    folder, root = make_folder(tmp_path / "set"), tmp_path / "cache"
+    path, size = folder / "depth" / "0002.png", (48, 64)
+    levels = []
+    for time, value in enumerate((50, 90)):  # the first frame, by which the reading is known, stays
+        Image.fromarray(np.full(size, value, dtype=np.uint8)).save(path)
+        os.utime(path, (time, time))
+        (kept,) = hha_files(NYUDv2Folder(folder), [1], root=root, progress=False)
+        levels.append((path.stat().st_size, int(read_rgb(kept)[0].getpixel((9, 9))[0])))  # type: ignore[index]
+    assert levels[0][0] == levels[1][0] and [level for _, level in levels] == [
+        round(310 / (value + 0.5) * 25.5) for value in (50, 90)
+    ]
+
+
+def test_a_changed_camera_of_a_later_frame_is_seen(tmp_path: Path):
+    root, cache = make_sun(tmp_path), tmp_path / "cache"
+    (before,) = hha_files(SUNRGBD(root), [1], root=cache, progress=False)
+    (root / "realsense/lg/d/intrinsics.txt").write_text("40.0 0 17.5 0 41.0 11.0 0 0 1 \n")
+    (after,) = hha_files(SUNRGBD(root), [1], root=cache, progress=False)
+    assert before != after and before.read_bytes() != after.read_bytes()
+    (root / "realsense/lg/d/intrinsics.txt").unlink()
+    with pytest.raises(DataNotFoundError, match=r"intrinsics\.txt"):
+        SUNRGBD(root)
+
+
+def test_a_cut_kept_file_says_how_to_go_on(tmp_path: Path):
+    pairs = Pairs(NYUDv2Folder(make_folder(tmp_path / "set")), torch.tensor([0]), (12, 16), root=tmp_path / "cache")
+    (kept,) = (tmp_path / "cache").rglob("*.png")
+    kept.write_bytes(kept.read_bytes()[:100])
+    with pytest.raises(DataNotFoundError, match=r"0001\.png: .*\. It is a kept file: delete it"):
+        pairs[0]
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path):

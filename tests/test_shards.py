@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import operator
 import os
 import signal
 import subprocess
@@ -306,8 +308,14 @@ def started(folder: Path, guard: str) -> subprocess.Popen[str]:
     script.write_text(SCRIPT.replace("GUARD", guard))
     command = [sys.executable, str(script), str(folder / "out")]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, env=os.environ
-    )
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True, env=os.environ,
+        preexec_fn=heeds_interrupts,
+    )  # fmt: skip
+
+
+def heeds_interrupts() -> None:
+    """As a terminal starts a program; what a script starts in the background is deaf to Ctrl-C, and so is its child."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
@@ -342,7 +350,7 @@ def test_a_script_without_a_guard_is_told_so_once(tmp_path: Path):
     # The pool's own thread may trip over workers that vanish while they are started, and says so first.
     last = said.splitlines()[-1]
     assert script.returncode == 2 and said.count("error: ") == 1
-    assert last.startswith("error: A process that draws ended")
+    assert last.startswith("error: A process ended before")
     assert 'if __name__ == "__main__":' in last and not (tmp_path / "out").exists()
 
 
@@ -352,6 +360,22 @@ def test_workers_bring_results_and_errors_in_order():
     with pytest.raises(TypeError), workers.spread(abs, [-1, "a", 3], 2) as results:
         assert next(results) == 1
         next(results)
+
+
+class Noted(int):
+    """It notes how often it is sent to another process."""
+
+    sent = 0
+
+    def __reduce__(self) -> tuple[type[int], tuple[int]]:
+        Noted.sent += 1
+        return int, (int(self),)
+
+
+def test_each_worker_is_given_the_work_once():
+    with workers.spread(functools.partial(operator.add, Noted(1)), range(20), 2) as results:
+        assert list(results) == list(range(1, 21))
+    assert 1 <= Noted.sent <= 2
 
 
 def test_without_shared_memory_one_process_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

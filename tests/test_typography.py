@@ -14,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from tools.equations import address, in_brackets
 from tools.numerals import rounded, typeset
 from tools.panels import darkened, layout_of, parts_of
+from tools.results import printed
 
 
 @pytest.mark.parametrize(
@@ -88,3 +89,10 @@ def test_other_pictures_have_no_layout(tmp_path: Path):
 )
 def test_a_printed_number_is_rounded_as_a_reader_would(printed: str, shown: str):
     assert rounded(printed, 1) == shown
+
+
+def test_a_printed_gain_is_the_difference_of_two_printed_numbers():
+    shown, where = printed("SCDA/3/SCDA/CUB top1 - SCDA/3/Pool5/CUB top1:.1f")
+    assert shown == "+2.2" and where.count("Table 3") == 2 and "59.72" in where and "57.54" in where
+    assert printed("SCDA/3/Pool5/CUB top1 - SCDA/3/SCDA/CUB top1:.1f")[0] == "\N{MINUS SIGN}2.2"
+    assert printed("SCDA/3/SCDA/CUB top1:.1f")[0] == "59.7" and printed("SCDA/3/SCDA/CUB top1")[0] == "59.72"

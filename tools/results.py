@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from ask_lib.results import NAME, new_result, read_result, without_machine, write_result
-from ask_lib.show.record import Value
+from ask_lib.show.record import Value, published_source, published_text
 from ask_scenes import objects, rooms
-from tools.numerals import typeset
+from tools.numerals import rounded, typeset
 from tools.project import ROOT, ToolError
 
 RESULTS = ROOT / "results"
@@ -68,3 +69,23 @@ def result_text(address: str) -> tuple[str, str]:
     except ValueError as error:
         raise ToolError(f"results/{name}.json: {key!r} is {values[key]!r}, not shown as {spec!r} ({error})") from None
     return typeset(text), source
+
+
+def printed(text: str) -> tuple[str, str]:
+    """A number that a paper printed, or the difference of two, and where they stand.
+
+    ``ADDRESS`` keeps the paper's digits, ``ADDRESS:.1f`` has so many decimals, and ``ADDRESS - ADDRESS:.1f`` is a gain,
+    with its sign; where digits are lost, the source has them all.
+
+    Raises:
+        ChoiceError: If there is no such number.
+    """
+    addresses, _, decimals = text.partition(":.")
+    names = addresses.split(" - ")
+    if not decimals:
+        return published_text(addresses), published_source(addresses)
+    numbers = [published_text(name) for name in names]
+    total = Decimal(numbers[0]) - sum(map(Decimal, numbers[1:]))
+    shown = rounded(str(total), int(decimals.removesuffix("f")))
+    where = "; minus ".join(f"{published_source(name)}: {number}" for name, number in zip(names, numbers, strict=True))
+    return typeset(shown if len(names) == 1 or total < 0 else f"+{shown}"), where

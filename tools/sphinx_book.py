@@ -26,13 +26,11 @@ from sphinx.util import logging
 from sphinx.util.typing import ExtensionMetadata
 
 from ask_lib.errors import ChoiceError
-from ask_lib.show.record import published_source, published_text
 from tools import equations, panels, records, typeset
 from tools.cover import draw_cover
-from tools.numerals import rounded
 from tools.project import BUILD, FRAMES, ToolError, executed_path
 from tools.records import Drawn
-from tools.results import result_text
+from tools.results import printed, result_text
 from tools.static_widgets import bundle, slim_notebook
 
 LOGGER = logging.getLogger(__name__)
@@ -159,16 +157,9 @@ def _sourced(rawtext: str, number: str, where: str) -> nodes.raw:
 def published_role(
     name: str, rawtext: str, text: str, lineno: int, inliner: Any, options: Any = None, content: Any = None
 ) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-    """``{published}`PAPER/table/row/column``` shows the number; its tooltip says where it was printed.
-
-    With ``:.1f`` behind the address it has so many decimals, to stand in a table beside ours; the tooltip has them all.
-    """
+    """``{published}`PAPER/table/row/column``` shows the number; its tooltip says where it was printed."""
     try:
-        address, _, decimals = text.partition(":.")
-        number, where = published_text(address), published_source(address)
-        if decimals:
-            number, where = rounded(number, int(decimals.removesuffix("f"))), f"{where}: {number}"
-        node = _sourced(rawtext, number, where)
+        node = _sourced(rawtext, *printed(text))
     except ChoiceError as error:
         message = inliner.reporter.error(str(error), line=lineno)
         return [inliner.problematic(rawtext, rawtext, message)], [message]

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ask_lib.checks import check_range
+from ask_lib.checks import check_choice, check_range
 from ask_lib.data.download import curl_line
-from ask_lib.data.rgbd import SPLITS, RGBDFrames, read_levels, read_mat, read_picture, scaled_camera
+from ask_lib.data.rgbd import SPLITS, RGBDFrames, check_names, read_levels, read_mat, read_picture, scaled_camera
 from ask_lib.errors import DataNotFoundError
 from ask_lib.files import shown
 from ask_lib.methods.hha import SIGMA_8BIT
@@ -31,6 +31,13 @@ CLASSES = (
     "bedroom", "kitchen", "living_room", "bathroom", "dining_room", "office", "home_office", "classroom", "bookstore",
     OTHERS,
 )  # fmt: skip
+OTHER_TYPES = (
+    "basement", "cafe", "computer_lab", "conference_room", "dinette", "excercise_room", "foyer", "furniture_store",
+    "home_storage", "indoor_balcony", "laundry_room", "office_kitchen", "playroom", "printer_room", "reception_room",
+    "student_lounge", "study", "study_room",
+    # eight of them as SUN RGB-D names them, which has the same frames
+    "cafeteria", "computer_room", "gym", "laundromat", "lobby", "recreation_room", "storage_room", "study_space",
+)  # fmt: skip
 CAMERA = np.array([[518.85790, 0, 325.58245], [0, 519.46961, 253.73617], [0, 0, 1]])  # of the RGB, 480 x 640
 SIZE = (480, 640)
 MAT, SPLIT = "nyu_depth_v2_labeled.mat", "splits.mat"
@@ -39,13 +46,15 @@ ADDRESS = {MAT: f"{HOST}/nyu_depth_v2/{MAT}", SPLIT: f"{HOST}/indoor_seg_sup/{SP
 
 
 def ten_classes(scenes: Sequence[str]) -> torch.Tensor:
-    """The class of each type of scene, index into ``CLASSES``: int64 ``(N,)``.
+    """The class of each type of scene, index into ``CLASSES``: int64 ``(N,)``; a ``ChoiceError`` if it is no type.
 
     >>> ten_classes(["kitchen", "gym"])
     tensor([1, 9])
     """
-    number = {name: at for at, name in enumerate(CLASSES)}
-    return torch.tensor([number.get(scene, number[OTHERS]) for scene in scenes], dtype=torch.int64)
+    number = {name: at for at, name in enumerate(CLASSES)} | dict.fromkeys(OTHER_TYPES, CLASSES.index(OTHERS))
+    for scene in scenes:
+        check_choice("type of scene", scene, number)
+    return torch.tensor([number[scene] for scene in scenes], dtype=torch.int64)
 
 
 class NYUDv2(RGBDFrames):
@@ -53,13 +62,15 @@ class NYUDv2(RGBDFrames):
 
     Args:
         root: The folder that holds both.
-        raw: Depth as it was measured, with holes, not in-painted.
+        raw: Depth as it was measured, with holes, not in-painted; HHA of either departs from the paper, see
+            `ask_lib.data.rgbd.hha_files`.
 
     Attributes:
         scenes: The type of scene of each frame.
 
     Raises:
         DataNotFoundError: If a file is missing or not what it should be.
+        ChoiceError: If a type of scene is not among the 27.
     """
 
     title, classes = "nyudv2", CLASSES
@@ -103,7 +114,7 @@ class NYUDv2(RGBDFrames):
         try:
             with h5py.File(self.mat, "r") as file:
                 yield file
-        except (OSError, KeyError) as error:
+        except (OSError, KeyError, ValueError) as error:  # the last of a reference to nothing
             raise DataNotFoundError(
                 f"{shown(self.mat)}: expected the labelled set as HDF5, and cannot read it ({error}). Fetch it again: "
                 f"{curl_line(ADDRESS[MAT], self.mat)}"
@@ -125,7 +136,9 @@ class NYUDv2Folder(RGBDFrames):
         scenes: The type of scene of each frame.
 
     Raises:
-        DataNotFoundError: If the folder or its table is missing, or the table has other columns.
+        DataNotFoundError: If the folder or its table is missing, or the table has other columns, or
+            a frame twice or outside the folder.
+        ChoiceError: If a type of scene is not among the 27.
         RangeError: If ``scale`` is not positive.
     """
 
@@ -144,7 +157,8 @@ class NYUDv2Folder(RGBDFrames):
                 raise DataNotFoundError(
                     f"{shown(path)}: expected depth of each frame in labels.csv. Copy the set anew."
                 )
-        eight = read_levels(self.sources[0]).dtype == np.uint8
+        self._kind = read_levels(self.sources[0]).dtype
+        eight = self._kind == np.uint8
         self.scale = (25.5 if eight else 1000.0) if scale is None else scale
         check_range("scale", self.scale, 0, open_low=True)
         self.half, self.sigma = (0.5, SIGMA_8BIT) if eight else (0.0, 0.0)
@@ -158,6 +172,8 @@ class NYUDv2Folder(RGBDFrames):
     def depth(self, row: int) -> np.ndarray:
         """See `RGBDFrames`."""
         levels = read_levels(self.sources[row])
+        if levels.dtype != self._kind:
+            raise DataNotFoundError(f"{shown(self.sources[row])}: expected {self._kind} as in the first frame's file.")
         return np.where(levels > 0, (levels + self.half) / self.scale, 0).astype(np.float32)
 
     def camera(self, row: int) -> np.ndarray:
@@ -181,8 +197,8 @@ def _check_there(path: Path) -> None:
 def _read_splits(path: Path, count: int) -> tuple[str, ...]:
     """``train`` or ``test`` for each frame."""
     _check_there(path)
-    numbers = dict(zip(SPLITS, read_mat(path, ("trainNdxs", "testNdxs")), strict=True))
-    split = {int(number): name for name in SPLITS for number in numbers[name]}
+    numbers = dict(zip(SPLITS, read_mat(path, ("trainNdxs", "testNdxs"), float), strict=True))
+    split = {number: name for name in SPLITS for number in numbers[name]}
     if sorted(split) != list(range(1, count + 1)) or sum(map(len, numbers.values())) != count:
         raise DataNotFoundError(f"{shown(path)}: expected each of the {count} frames once. Is it another set's?")
     return tuple(split[number] for number in range(1, count + 1))
@@ -198,6 +214,7 @@ def _read_table(path: Path) -> list[dict[str, str]]:
         rows = list(csv.DictReader(file))
     if not rows or not {"index", "scene", "split"} <= set(rows[0]) or {row["split"] for row in rows} - set(SPLITS):
         raise DataNotFoundError(f"{shown(path)}: expected the columns index, scene, split (train or test).")
+    check_names([row["index"] for row in rows], path)
     return rows
 
 

@@ -6,10 +6,11 @@ import hashlib
 import inspect
 import multiprocessing
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 CHUNK = 8  # frames that a process is given at once
+KEPT = " It is a kept file: delete it and start again, and it is computed anew."
 SPLITS = ("train", "test")
+Value = TypeVar("Value")
 
 
 class RGBDFrames(ABC):
@@ -40,7 +43,7 @@ class RGBDFrames(ABC):
         names: Of each frame.
         labels: ``(N,)`` int64, index into ``classes``.
         splits: ``train`` or ``test``, of each frame.
-        sources: The files that hold the depth.
+        sources: The files that hold the depth and the cameras.
         options: What else decides which depth is read.
         sigma: How depth is smoothed for HHA, pixels (`ask_lib.methods.hha.smooth`).
     """
@@ -117,7 +120,7 @@ class Pairs(torch.utils.data.Dataset[tuple[dict[str, torch.Tensor], int]]):
 
     def __getitem__(self, index: int) -> tuple[dict[str, torch.Tensor], int]:
         row = self.chosen[index]
-        pictures = {"rgb": self.frames.picture(row), "hha": read_picture(self._hha[index])}
+        pictures = {"rgb": self.frames.picture(row), "hha": read_picture(self._hha[index], KEPT)}
         inputs = {name: _bytes(warp(picture, self.size)) for name, picture in pictures.items()}
         if (segments := self.frames.segments(row)) is not None:
             numbers = torch.from_numpy(segments.astype(np.float32))[None, None]
@@ -143,6 +146,9 @@ def hha_files(
     Each appears whole or not at all, so a run that is stopped goes on where it was. Other depth files, options or code
     of HHA have a folder of their own.
 
+    Departs from paper: its HHA (Gupta's code) takes no normals where depth was filled in; here in-painted depth counts
+    as measured, and angles there differ much. `ask_lib.methods.hha.hha` does as the paper where it is told ``missing``.
+
     Args:
         frames: The set.
         rows: Which; None: all.
@@ -160,7 +166,7 @@ def hha_files(
 
     folder = cache_folder(root) / "hha" / f"{frames.title}-{_digest(frames)}"
     chosen = range(len(frames)) if rows is None else rows
-    paths = [folder / f"{frames.names[row].replace('/', '_')}.png" for row in chosen]
+    paths = [folder / f"{_flat(frames.names[row])}.png" for row in chosen]
     todo = [(row, path) for row, path in zip(chosen, paths, strict=True) if not path.is_file()]
     if todo:
         prepare(folder / "NAME.png")
@@ -191,19 +197,20 @@ def _compute(frames: RGBDFrames, todo: Sequence[tuple[int, Path]]) -> int:
 
 
 def _digest(frames: RGBDFrames) -> str:
-    """Of what HHA depends on: the files' names and sizes, how they are read (the first one shows it), and its code."""
-    files = [f"{path.name} {path.stat().st_size}" for path in frames.sources]
+    """Of what HHA depends on: the files' names, sizes and times, how they are read (the first shows it), its code."""
+    states = ((path.name, path.stat()) for path in frames.sources)
+    files = [f"{name} {state.st_size} {state.st_mtime_ns}" for name, state in states]
     text = "\n".join([*files, frames.options, f"{frames.sigma}", inspect.getsource(hha)])
     first = frames.depth(0).tobytes() + frames.camera(0).tobytes()
     return hashlib.sha256(text.encode() + first).hexdigest()[:12]
 
 
-def read_picture(path: Path) -> Image:
-    """A file as 8-bit RGB; a ``DataNotFoundError`` if it gives no picture."""
+def read_picture(path: Path, hint: str = "") -> Image:
+    """A file as 8-bit RGB; a ``DataNotFoundError``, which ends in ``hint``, if it gives no picture."""
     try:
         return read_rgb(path)[0]
     except UnreadableError as error:
-        raise DataNotFoundError(str(error)) from error
+        raise DataNotFoundError(f"{error}{hint}") from error
 
 
 def read_levels(path: Path) -> np.ndarray:
@@ -220,13 +227,23 @@ def read_levels(path: Path) -> np.ndarray:
     return levels if levels.dtype == np.uint8 else levels.astype(np.uint16)  # older Pillow: int32
 
 
-def read_mat(path: Path, names: Sequence[str]) -> list[np.ndarray]:
-    """Variables of a MATLAB file, flat; a ``DataNotFoundError`` if they can't be read."""
+def check_names(names: Sequence[str], path: Path) -> None:
+    """Raise a ``DataNotFoundError`` unless names that a file lists are of different frames, within its set's folder."""
+    kept = Counter(map(_flat, names))
+    wrong = [n for n in names if ".." in Path(n).parts or Path(n).is_absolute() or kept[_flat(n)] > 1]
+    if wrong:
+        raise DataNotFoundError(
+            f"{shown(path)}: expected each frame once, below the set's folder; got {shown(wrong[0])}."
+        )
+
+
+def read_mat(path: Path, names: Sequence[str], read: Callable[[Any], Value]) -> list[list[Value]]:
+    """``read`` of each entry of variables of a MATLAB file; a ``DataNotFoundError`` where it, or the file, fails."""
     from scipy.io import loadmat
 
     try:
         content = loadmat(path)
-        return [content[name].ravel() for name in names]
+        return [[read(entry) for entry in content[name].ravel()] for name in names]
     except Exception as error:  # of a damaged file the parser raises whatever it runs into
         raise DataNotFoundError(
             f"{shown(path)}: expected MATLAB's {', '.join(names)}, and cannot read them ({error}). Fetch it again."
@@ -239,6 +256,10 @@ def scaled_camera(camera: np.ndarray, size: tuple[int, int], new: tuple[int, int
     out[0, 0], out[1, 1] = camera[0, 0] * wide, camera[1, 1] * tall
     out[0, 2], out[1, 2] = (camera[0, 2] - 0.5) * wide + 0.5, (camera[1, 2] - 0.5) * tall + 0.5
     return out
+
+
+def _flat(name: str) -> str:
+    return name.replace("/", "_")  # as a file in one folder
 
 
 def _bytes(picture: Image) -> torch.Tensor:

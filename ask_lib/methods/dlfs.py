@@ -4,7 +4,8 @@ A 1x1 convolution draws K maps from those of RGB and depth; the centre of mass o
 both modalities are read there, by bilinear interpolation. All of it has gradients: class labels alone move the points.
 
 Source: ASK: Adaptively Selecting Key Local Features for RGB-D Scene Recognition, IEEE Transactions on Image Processing.
-Its equations 6 to 8 are gradients, which autograd takes. Keypoints are (x, y): column and row, in cells of the
+Its equations 6 to 8 are gradients, which autograd takes (As printed, 6 sums over u and v, which it must not, and 7
+and 8 compare v with y_j, not u.) Keypoints are (x, y): column and row, in cells of the
 map, centres at integers. (The paper's equation 4 pairs x with the row, its equation 5 with the column.)
 Shapes that do not fit raise a ``ShapeError``, throughout.
 """
@@ -43,7 +44,10 @@ def keypoint_maps(features: torch.Tensor, weight: torch.Tensor, num_keypoints: i
         num_keypoints: K.
     """
     check_map(features)
+    check_range("num_keypoints", num_keypoints, 1)
     check_shape("weight", weight, ("width", features.shape[1]), "One row an output channel.")
+    width = max(1, len(weight) // num_keypoints) * num_keypoints
+    check_shape("weight", weight, (width, features.shape[1]), f"A multiple of num_keypoints, {num_keypoints}.")
     summed = weight.reshape(num_keypoints, -1, weight.shape[1]).sum(dim=1)  # [ASK-2] (K, C)
     return functional.conv2d(features, summed[..., None, None])  # [ASK-1]
 
@@ -249,12 +253,13 @@ class VariationalInformation(nn.Module):
         num_classes: N.
         size: S.
         floor: Least sigma, as a second one whose square is added. The paper has none, and the loss then has no least
-            value: the better the fit, the more it counts beside the other losses.
+            value: the better the fit, the more it counts beside the other losses. Above 1e19 sigma an error's square is
+            infinite in single precision, whatever the floor.
     """
 
     def __init__(self, num_keypoints: int, num_classes: int, size: int = 3, *, floor: float = 0.0) -> None:
         super().__init__()
-        check_range("floor", floor, 0)
+        check_range("floor", floor, 0, 1e9)
         self.size, self.floor = size, floor
         self.conv = nn.Conv2d(num_keypoints, num_classes, size)
         self.log_sigma = nn.Parameter(torch.zeros(num_classes))
@@ -265,9 +270,10 @@ class VariationalInformation(nn.Module):
         check_shape("labels", labels, (maps.shape[0],), "One class an image.")
         pooled = functional.adaptive_max_pool2d(maps, self.size)  # (B, K, S, S)
         means = self.conv(pooled).flatten(1)  # (B, N)
-        error = functional.one_hot(labels, means.shape[1]) - means.to(self.log_sigma.dtype)
-        variance = (2 * self.log_sigma).exp() + self.floor**2  # (N,)
-        terms = variance.log() / 2 + error.square() / (2 * variance)  # [ASK-10] log sigma is half of log sigma^2
+        error = functional.one_hot(labels.long(), means.shape[1]) - means.to(self.log_sigma.dtype)
+        least = self.log_sigma.new_tensor(self.floor).log()  # minus infinity without a floor
+        log_sigma = torch.logaddexp(2 * self.log_sigma, 2 * least) / 2  # (N,); its square alone would underflow
+        terms = log_sigma + (error * (-log_sigma).exp()).square() / 2  # [ASK-10]
         loss: torch.Tensor = terms.sum(dim=1).mean()  # [ASK-9] minus the expected log q(L|U)
         return loss
 
@@ -329,6 +335,7 @@ def triplet_correlation_loss(
     check_shape("features", features, "BKC")
     check_shape("labels", labels, (features.shape[0],), "One class an image.")
     check_choice("mining", mining, MINING)
+    features = features.to(torch.promote_types(features.dtype, torch.float32))  # sums over triplets overflow half
     rows = l2_normalize(features.flatten(1) if flat else features).flatten(1)  # (B, K*C)
     rho = rows @ rows.T / (1 if flat else features.shape[1])  # (B, B): the mean of K cosines is one product
     same = labels[:, None] == labels

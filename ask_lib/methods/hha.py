@@ -3,8 +3,8 @@
 Horizontal disparity, height above the ground, and angle between the surface's normal and gravity, each a grey level.
 
 Source: Gupta, Girshick, Arbeláez, Malik: Learning Rich Features from RGB-D Images for Object Detection and
-Segmentation, ECCV 2014, and the authors' MATLAB code, whose pixels these are. Axes are the camera's: x right, y down,
-z forward.
+Segmentation, ECCV 2014, and the authors' MATLAB code, whose pixels these are. The equations' names are the book's. Axes
+are the camera's: x right, y down, z forward.
 
 Departs from the code: a plane through points on one line has no normal (there it is what rounding makes of it); a pixel
 without depth is black in all three channels (there it is as near as can be); and where gravity is not determined, as by
@@ -71,7 +71,7 @@ def hha(
 def hha_batch(
     depth: torch.Tensor, intrinsics: torch.Tensor, missing: torch.Tensor | None = None, *, sigma: float = 0.0
 ) -> torch.Tensor:
-    """HHA of depth images, on their device, in float64.
+    """[HHA-5] HHA of depth images, on their device, in float64.
 
     >>> camera = torch.tensor([[500.0, 0, 32], [0, 500.0, 24], [0, 0, 1]])
     >>> hha_batch(torch.full((1, 48, 64), 2.0), camera).shape
@@ -91,7 +91,7 @@ def hha_batch(
     Raises:
         ShapeError: If a shape does not fit.
         RangeError: If depth is NaN, infinite or negative, zero everywhere, or has a median over 100 m; if the camera is
-            none; if ``sigma`` is negative.
+            none; if ``sigma`` is negative or as `smooth` says.
         AskError: If the arguments lie on several devices.
     """
     z = _checked(depth)
@@ -104,7 +104,7 @@ def hha_batch(
         measured = known & ~missing.to(torch.bool)
     fine, coarse = normals(z, camera, (FINE, COARSE), measured)
     down = gravity(coarse)  # (B, 3)
-    disparity = DISPARITY / (100 * z).clamp(min=NEAREST)
+    disparity = DISPARITY / (100 * z).clamp(min=NEAREST)  # [HHA-5]
     height = _height(100 * z, camera, down, known)
     cosine = _dot(fine, down).clamp_(-1, 1)
     angle = torch.rad2deg(cosine.acos_()).nan_to_num_(nan=UNKNOWN) + UPRIGHT
@@ -123,9 +123,9 @@ def smooth(depth: torch.Tensor, sigma: float) -> torch.Tensor:
         sigma: Of the Gaussian, pixels, above 0; cut off at three.
 
     Raises:
-        RangeError: If ``sigma`` is not positive.
+        RangeError: If ``sigma`` is not positive, or above the picture's longer side.
     """
-    check_range("sigma", sigma, 0, open_low=True)
+    check_range("sigma", sigma, 0, max(depth.shape[1:]), open_low=True)
     reach = math.ceil(3 * sigma)
     offsets = torch.arange(-reach, reach + 1, dtype=depth.dtype, device=depth.device)
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
@@ -140,7 +140,7 @@ def smooth(depth: torch.Tensor, sigma: float) -> torch.Tensor:
 def normals(
     depth: torch.Tensor, intrinsics: torch.Tensor, radii: tuple[int, ...], known: torch.Tensor
 ) -> list[torch.Tensor]:
-    """Unit normals, pointing away from the camera: planes through each pixel's window, by least squares.
+    """[HHA-2] Unit normals, away from the camera: planes through each pixel's window, by least squares.
 
     A plane through points (X, Y, Z) is linear in the picture: 1/Z = a u + b v + c for pixels (u, v). So the sums of u,
     v, their products and those with 1/Z over the window give it, and sums over windows are differences of cumulated
@@ -180,14 +180,14 @@ def normals(
         determinant = uu * vv - uv * uv
         a, b = vv * qu - uv * qv, uu * qv - uv * qu  # times the determinant
         c = (determinant * q - a * su - b * sv) / n
-        x, y, z = a * fx, b * fy, c + a * cu + b * cv
+        x, y, z = a * fx, b * fy, c + a * cu + b * cv  # [HHA-2]
         length = torch.where(determinant > 0, (x * x + y * y + z * z).sqrt(), torch.nan)
         found.append(torch.stack([x / length, y / length, z / length], dim=1))  # (B, 3, H, W)
     return found
 
 
 def gravity(normals: torch.Tensor) -> torch.Tensor:
-    """The direction to which most surfaces are parallel or orthogonal, sought from straight down: ``(B, 3)``.
+    """[HHA-3] The direction to which most surfaces are parallel or orthogonal, sought from straight down: ``(B, 3)``.
 
     In each of ten rounds, normals near the direction are the floor's, those near a right angle to it the walls'; the
     next direction is that of least squared cosine with the walls', less that with the floor's.
@@ -205,7 +205,7 @@ def gravity(normals: torch.Tensor) -> torch.Tensor:
         floor, wall = cosine > math.cos(math.radians(angle)), cosine < math.sin(math.radians(angle))
         spread = (n * (wall.to(n.dtype) - floor.to(n.dtype))) @ n.mT / n.shape[2]  # (B, 3, 3)
         spread = spread - DRAW * down[:, :, None] * down[:, None]  # decides where all else is equal
-        least = torch.linalg.eigh(spread).eigenvectors[:, :, 0]  # (B, 3)
+        least = torch.linalg.eigh(spread).eigenvectors[:, :, 0]  # [HHA-3] (B, 3)
         turned = (least * down).sum(dim=1, keepdim=True) < 0
         down = torch.where(turned, -least, least)
     return down
@@ -220,14 +220,14 @@ def _windows(sums: torch.Tensor, radius: int, padding: int) -> torch.Tensor:
 
 
 def _height(z: torch.Tensor, camera: torch.Tensor, down: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Centimetres above the lowest known point, or above 130 below the camera if none lies 90 below it."""
+    """[HHA-4] Centimetres above the lowest known point, or above 130 below the camera if none lies 90 below it."""
     fx, fy, cx, cy = (camera[:, i, j, None, None] for i, j in PLACES)
     x = (torch.arange(1, z.shape[2] + 1, device=z.device) - cx) / fx  # (B, 1, W), of the ray with z = 1
     y = (torch.arange(1, z.shape[1] + 1, device=z.device)[:, None] - cy) / fy  # (B, H, 1)
     dx, dy, dz = down[:, :, None, None].unbind(dim=1)
-    up = -z * (x * dx + y * dy + dz)
+    up = -z * (x * dx + y * dy + dz)  # [HHA-1] z times the ray is the point
     lowest = torch.where(known, up, torch.inf).amin(dim=(1, 2))
-    return up - torch.where(lowest > FLOOR_BELOW, FLOOR, lowest)[:, None, None]
+    return up - torch.where(lowest > FLOOR_BELOW, FLOOR, lowest)[:, None, None]  # [HHA-4]
 
 
 def _dot(vectors: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:

@@ -52,7 +52,8 @@ class ASKOptions:
         kernel: Of the convolution to the second scale, stride 2, no padding: 3 makes 3 x 3 cells of 7 x 7. The paper's
             1 would make 4 x 4, where it prints 3 x 3.
         width: Of the global features; 0: three quarters of the channels.
-        dropout: Before and after their linear layer, and on the local features.
+        dropout: Before and after their linear layer.
+        local_dropout: On the local features; above 0 it is ours.
         floor: As of `ask_lib.methods.dlfs.VariationalInformation`.
         mining: As of `ask_lib.methods.dlfs.triplet_correlation_loss`; so are ``margin`` and ``flat``.
     """
@@ -69,6 +70,7 @@ class ASKOptions:
     kernel: int = 3
     width: int = 0
     dropout: float = 0.5
+    local_dropout: float = 0.0
     floor: float = 0.0
     mining: str = "random"
     margin: float = 1.0
@@ -78,8 +80,12 @@ class ASKOptions:
         for name, choices in (("points", POINTS), ("grouping", GROUPINGS), ("mining", MINING)):
             check_choice(name, getattr(self, name), choices)
         check_choice("kernel", str(self.kernel), ("1", "3"))
+        check_range("number of scales in keypoints", len(self.keypoints), 2, 2)
         for number in (*self.keypoints, self.local_width, self.width):
             check_range("keypoints, local_width and width", number, 0)
+        check_range("temperature", self.temperature, 0, open_low=True)
+        for name, most in (("dropout", 1), ("local_dropout", 1), ("margin", 1e9), ("floor", 1e9)):
+            check_range(name, getattr(self, name), 0, most)
         if self.local_only and (self.average or not any(self.keypoints)):
             raise ConfigError("local_only: expected keypoints, and no average with global heads. Change one of them.")
 
@@ -189,6 +195,8 @@ class ASKHead(nn.Module):
     ) -> ASKLoss:
         """[ASK-16] The sum of all losses; L_VI and L_C at every scale. A term that does not apply is 0.
 
+        One whose weight is 0 is given, but not added: what only it needs gets no gradient, and it may be infinite.
+
         Args:
             outputs: Of this head.
             labels: ``(B,)``, 0 to N - 1.
@@ -209,7 +217,8 @@ class ASKHead(nn.Module):
                 information: VariationalInformation = scale.information  # type: ignore[assignment]
                 terms["information"] = terms["information"] + information(selection.maps, labels)
             terms["correlation"] = terms["correlation"] + self._correlation(selection, labels, generator)
-        total = sum(({**WEIGHTS, **weights}[name] * term for name, term in terms.items()), none)  # [ASK-16]
+        used = {name: weight for name, weight in {**WEIGHTS, **weights}.items() if weight}
+        total = sum((weight * terms[name] for name, weight in used.items()), none)  # [ASK-16]
         return ASKLoss(total, **terms)
 
     def _correlation(
@@ -272,7 +281,7 @@ class _Scale(nn.Module):
             self.information = VariationalInformation(num_keypoints, num_classes, floor=o.floor)
         self.reduce = _pair(lambda: nn.Linear(channels, o.local_width) if o.local_width else nn.Identity())
         self.second, self.kernel = second, o.kernel
-        self.normalize, self.dropout = o.normalize, nn.Dropout(o.dropout)
+        self.normalize, self.dropout = o.normalize, nn.Dropout(o.local_dropout)
 
     def forward(self, rgb: torch.Tensor, depth: torch.Tensor) -> tuple[Selection, list[torch.Tensor]]:
         if self.second:
