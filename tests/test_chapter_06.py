@@ -80,14 +80,14 @@ def test_hits_are_counted_at_the_cells_centres():
 
 def test_values_are_means_over_seeds_and_differences():
     def part(learned: float) -> dict[str, dict[str, float]]:
-        rows = {name: {"accuracy": 50.0, "hits": 20.0, "shuffled": 15.0, "spread": 1.0} for name in dlfs_rooms.ROWS}
-        for row in rows.values():
-            row["shuffled in class"] = 18.0
-        return rows | {"learned": {**rows["learned"], "accuracy": learned}}
+        row = {"accuracy": 50.0, "hits": 20.0, "shuffled": 15.0, "shuffled in class": 18.0, "spread": 1.0}
+        rows = {name: dict(row) for name in (*dlfs_rooms.ROWS, *(f"tuned {name}" for name in dlfs_rooms.AGAIN))}
+        return rows | {"learned": {**row, "accuracy": learned}, "agreement": {"on": 0.5, "off": 0.25}}
 
     values = dlfs_rooms.values_of([part(52), part(54)])
     assert values["learned accuracy"] == 53 and values["learned over grid"] == 3
-    assert values["learned: hits over shuffled"] == 5 and values["learned over grid std"] > 1
+    assert values["learned hits over shuffled"] == 5 and values["learned over grid std"] > 1
+    assert values["agreement on over off"] == 0.25
 
 
 @pytest.mark.slow
