@@ -91,16 +91,16 @@ def network_of(row: Row, tuned: bool, seed: int) -> ASK:
     """A head, on maps that stay as they are, or on the networks' last block."""
     torch.manual_seed(seed)
     head = ASKHead(128, len(LABELS), ASKOptions(dropout=0.2, local_width=16, **row[0]))
-    blocks = [cut_encoder(load_backbone(name, "rooms").network, "layer3")[1] for name in NETWORKS]
-    return ASK(TwoStream(*blocks) if tuned else TwoStream(nn.Identity(), nn.Identity()), head)
+    rgb, depth = (cut_encoder(load_backbone(name, "rooms").network, "layer3")[1] for name in NETWORKS)
+    return ASK(TwoStream(rgb, depth) if tuned else TwoStream(nn.Identity(), nn.Identity()), head)
 
 
 def train(maps: Maps, row: Row, seed: int, *, tuned: bool = False) -> ASK:
     """By class labels, and the further losses of the row."""
     network = network_of(row, tuned, seed).train()
-    groups = [{"params": network.head.parameters()}]
+    groups: list[dict[str, Any]] = [{"params": network.head.parameters()}]
     if tuned:
-        groups.append({"params": network.streams.parameters(), "lr": TUNED * RATE})  # type: ignore[dict-item]
+        groups.append({"params": network.streams.parameters(), "lr": TUNED * RATE})
     adam = torch.optim.AdamW(groups, RATE, weight_decay=0.01)
     for _ in range(EPOCHS):
         for at in torch.randperm(len(maps.label)).split(BATCH):  # type: ignore[no-untyped-call]
@@ -140,7 +140,8 @@ def measure_network(network: ASK, maps: Maps) -> dict[str, float]:
 def measure_agreement(maps: Maps) -> dict[str, float]:
     """[ASK-11] The modalities' mean cosine on cells that are mostly key object, and on the others."""
     agree = correlation_map(maps.rgb, maps.depth)  # (N, h, w)
-    on = functional.adaptive_avg_pool2d(maps.key.float()[:, None], agree.shape[1:])[:, 0] > 0.5
+    grid = (agree.shape[1], agree.shape[2])
+    on = functional.adaptive_avg_pool2d(maps.key.float()[:, None], grid)[:, 0] > 0.5
     return {"on": float(agree[on].mean()), "off": float(agree[~on].mean())}
 
 

@@ -92,7 +92,7 @@ def test_values_are_means_over_seeds_and_differences():
 
 @pytest.mark.slow
 def test_a_small_run(tmp_path: Path):
-    values, text = run(tmp_path, TRAIN=20, TEST=10)
+    values, text = run(tmp_path, TRAIN=20, TEST=10, WHOLE=1)
     assert values["train"] == 20 and "agree" in text
 
 
