@@ -96,20 +96,32 @@ def test_a_small_run(tmp_path: Path):
     assert values["train"] == 20 and "agree" in text
 
 
+RECORD = ROOT / "results" / "dlfs_rooms.json"
+
+
 def recorded(name: str) -> float:
-    return float(read_json(ROOT / "results" / "dlfs_rooms.json")["values"][name])
+    return float(read_json(RECORD)["values"][name])
+
+
+def is_zero(name: str) -> bool:
+    """Whether the interval of a difference contains zero, or touches it."""
+    return recorded(f"{name} low") <= 0 <= recorded(f"{name} high")
+
+
+def draws(row: str, name: str) -> list[float]:
+    return [one[row][name] for one in read_json(RECORD)["details"]["runs"].values()]
 
 
 CLAIMS: dict[str, Callable[[], bool]] = {
-    "with L_VI one kind is found, the other is not": lambda: (
-        recorded("toy L_VI near high") < 1 and recorded("toy L_VI far low") > 2 and recorded("toy L_VI accuracy") > 95
+    "key objects: learned points against a room of another class": lambda: (
+        recorded("learned hits over shuffled low") > 0
     ),
-    "learned points are on key objects more often than another room's": lambda: (
-        recorded("learned: hits over shuffled low") > 0
-    ),
-    "also than those of a room of the same class": lambda: recorded("learned: hits over shuffled in class low") > 0,
-    "the points draw together with L_VI": lambda: (
-        recorded("learned, L_VI spread high") < recorded("learned spread low")
+    "and of the same class": lambda: recorded("learned hits over shuffled in class low") > 0,
+    "and against the grid": lambda: recorded("learned hits over grid low") > 0,
+    "the modalities agree on key objects": lambda: recorded("agreement on over off low") > 0,
+    "L_VI: the points draw together": lambda: recorded("learned, L_VI spread high") < recorded("learned spread low"),
+    "toy, L_VI: one kind is found in every draw, the other in none": lambda: (
+        max(draws("toy L_VI", "near")) < 1 and min(draws("toy L_VI", "far")) > 2
     ),
 }
 
@@ -125,6 +137,6 @@ def test_every_recorded_number_of_the_text_exists():
 
 
 def test_the_recorded_run_is_of_five_other_draws_than_the_page_s():
-    run_of = read_json(ROOT / "results" / "dlfs_rooms.json")
-    assert 0 not in run_of["seeds"] and len(run_of["seeds"]) >= 5
+    run_of = read_json(RECORD)
+    assert min(run_of["seeds"]) > 5 and len(run_of["seeds"]) >= 5  # 0 to 5 were seen while the toy was designed
     assert run_of["commit"] and not run_of["commit"].endswith("+changes")
