@@ -27,6 +27,7 @@ from ask_lib.methods.dlfs import (
     strongest_cells,
     triplet_correlation_loss,
 )
+from benchmarks import dlfs as benchmark
 from tests import oracles
 
 sizes = st.integers(1, 7)
@@ -364,3 +365,14 @@ def test_zero_descriptors_and_wrong_input():
         triplet_correlation_loss(zeros, LABELS, mining="batch-hrad")
     with pytest.raises(ShapeError, match="at least one cell"):
         expected_coordinates(torch.zeros(1, 1, 0, 4))
+
+
+def test_the_benchmark_holds_us_against_kornia_and_prints_a_ratio(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    tiny = ["--sides", "5", "--batch", "2", "--keypoints", "3", "--channels", "4", "--rounds", "2"]
+    benchmark.main(tiny)
+    assert "5x5" in capsys.readouterr().out
+    monkeypatch.setattr(benchmark, "ours", lambda maps, rgb, depth: benchmark.usual(maps, depth, rgb))
+    with pytest.raises(AssertionError):
+        benchmark.main(tiny)
