@@ -188,6 +188,19 @@ def test_ask_2_the_width_is_the_largest_multiple_of_k():
     assert DLFS(512, 25, grouping="single").conv.out_channels == 25  # type: ignore[union-attr]
 
 
+def test_ask_1_the_maps_of_both_are_one_convolution_over_both_and_so_are_the_gradients():
+    """Tag: [ASK-1]. The network adds the two modalities' convolutions, which spares a copy of their maps."""
+    rgb, depth = draw(2, 4, 3, 5).requires_grad_(), draw(2, 4, 3, 5, seed=1).requires_grad_()
+    select = DLFS(4, 2).double()
+    assert select.conv is not None
+    plain = select.conv(torch.cat([rgb, depth], dim=1)).view(2, 2, 2, 3, 5).sum(dim=2)
+    found, factor, leaves = select(rgb, depth).maps, draw(*plain.shape, seed=2), (rgb, depth, select.conv.weight)
+    close(found, plain.detach())
+    expected = torch.autograd.grad((plain * factor).sum(), leaves)
+    for one, other in zip(torch.autograd.grad((found * factor).sum(), leaves), expected, strict=True):
+        close(one, other)
+
+
 def test_ask_2_a_relu_between_convolution_and_sum():
     """Tag: [ASK-2]."""
     rgb, depth = draw(1, 4, 3, 3).float(), draw(1, 4, 3, 3, seed=1).float()
