@@ -35,7 +35,8 @@ def plain_hha(depth: Array, camera: Array) -> NDArray[np.uint8]:
     angle = np.array([math.degrees(math.acos(each)) for each in cosine.flat]).reshape(z.shape)
     height = up - (up.min() if up.min() <= -90 else -130)
     levels = np.stack([31000 / np.maximum(z, 100), height, angle + 38], axis=2)
-    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    picture: NDArray[np.uint8] = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    return picture
 
 
 def plain_normals(points: Array, radius: int) -> Array:
