@@ -28,7 +28,7 @@ from experiments.ask_printed import (
 )
 from experiments.ask_rows import Regular
 from tests import oracles
-from tests.test_ask_search import make_chosen, command
+from tests.test_ask_search import command, make_chosen
 
 
 def draw(*shape: int, seed: int = 0) -> torch.Tensor:
