@@ -8,7 +8,7 @@ attention, averaged over who asks. Looks are kept; pixels' labels are not needed
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,9 @@ from experiments.recording import KEPT, kept
 HERE = "ask_points"
 DIGITS = 7
 RANDOM, PLACES, STREAMS = "random weights", "Places weights", "streams after stage 1"
-BEFORE = (RANDOM, PLACES, STREAMS)
 COMMAND = "python -m experiments.ask_nyudv2"
 MADE_BY = ("experiments.ask_looks", "ask_lib.methods.dlfs", "ask_lib.models.ask", *ask_streams.MADE_BY)
-Look = dict[str, Any]
+Look = dict[str, torch.Tensor]
 
 
 # --- which runs are there -----------------------------------------------------------------------------------------
@@ -83,26 +82,27 @@ def row_look(study: Study, name: str, how: Regular, seed: int) -> Look:
     """Of a trained row, at its best epoch."""
     part = study.row(name, how, seed)
 
-    def make() -> Look:
+    def make() -> dict[str, Any]:
         task = study.task(name, how, seed)
         state = checkpoint.load(part.folder / "best.pt", row_config(study.scenes, name, how, seed).digest())
         task.network.load_state_dict(state["network"])
-        return look_of(task, study.rows[name])
+        return _numbers(look_of(task, study.rows[name]))
 
-    return kept(KEPT / HERE, part.name, _key(part.key), make)
+    return _kept(part.name, part.key, make)
 
 
 def before_look(study: Study, name: str, seed: int) -> Look:
-    """``correlation`` of streams before rows: of ``BEFORE``."""
+    """``correlation`` of streams before rows: ``RANDOM``, ``PLACES`` or ``STREAMS``."""
     if name == STREAMS:
         made_from = ", ".join(study.stream(m, seed).key for m in MODALITIES)
     else:
         made_from = f"torch {torch.__version__}, {study.scenes.version}, {_untrained(study, name, seed).weights}"
 
-    def make() -> Look:
-        return {"correlation": _numbers(stream_correlation(study.scenes, study.weights, _streams(study, name, seed)))}
+    def make() -> dict[str, Any]:
+        found = stream_correlation(study.scenes, study.weights, _streams(study, name, seed))
+        return _numbers({"correlation": found})
 
-    return kept(KEPT / HERE, f"{name} {seed}", _key(made_from), make)
+    return _kept(f"{name} {seed}", made_from, make)
 
 
 def _streams(study: Study, name: str, seed: int) -> dict[str, Stream]:
@@ -127,7 +127,7 @@ def look_of(task: Task, row: Row) -> Look:
             maps = [batch.inputs[modality].float() for modality in MODALITIES]
             for name, each in _shown(task.network, row, maps, batch.labels).items():
                 found.setdefault(name, []).append(each)
-    return {name: _numbers(torch.cat(each)) for name, each in found.items()}
+    return {name: torch.cat(each) for name, each in found.items()}
 
 
 def _shown(
@@ -187,9 +187,11 @@ def attention_mass(block: NonLocal, maps: torch.Tensor) -> torch.Tensor:
     return weight.mean(dim=1).view(len(maps), *maps.shape[2:])
 
 
-def _numbers(values: torch.Tensor) -> list[Any]:
-    return values.double().round(decimals=DIGITS).tolist()
+def _kept(name: str, made_from: str, make: Callable[[], dict[str, Any]]) -> Look:
+    """A look that is kept, with ``seconds``: how long it took."""
+    part = kept(KEPT / HERE, name, f"{made_from}, code {logic_digest(MADE_BY)}", make)
+    return {each: torch.tensor(values) for each, values in part.items()}
 
 
-def _key(made_from: str) -> str:
-    return f"{made_from}, code {logic_digest(MADE_BY)}"
+def _numbers(look: Look) -> dict[str, Any]:
+    return {name: each.double().round(decimals=DIGITS).tolist() for name, each in look.items()}

@@ -33,9 +33,7 @@ from ask_lib.evaluate.keypoints import cell_counts, hit_rate, label_shares, labe
 from ask_lib.evaluate.spread import Interval, bootstrap
 from ask_lib.files import shown
 from ask_lib.methods.dlfs import grid_points
-from experiments.ask_looks import (
-    BEFORE, HERE, PLACES, RANDOM, STREAMS, Look, before_look, check_runs, chosen, row_look,
-)  # fmt: skip
+from experiments.ask_looks import PLACES, RANDOM, STREAMS, Look, before_look, check_runs, chosen, row_look
 from experiments.ask_nyudv2 import SEEDS, Study, stream_seed
 from experiments.ask_streams import read_scenes
 from experiments.recording import REALDATA, parser_of, run, save
@@ -52,15 +50,16 @@ POINTS = ("local, full", "global + local, full", "global + local")
 STRONGEST, ATTENTION = "global + local, strongest", "global, spatial attention"
 CORRELATION = ("global + local, full", "global + local, L_C", "global + local")
 CAM = tuple(f"{row}{losses}" for row in ("local", "global + local") for losses in ("", ", L_C", ", L_VI", ", full"))
+WHOSE = ("", " of another class", " of the same class")  # a row's keypoints: the frame's own, and other frames'
 LOOKED = tuple(dict.fromkeys((*POINTS, STRONGEST, ATTENTION, *CORRELATION, *CAM)))
 GAINS = (
     (PLACES, RANDOM), (STREAMS, PLACES), ("global + local", STREAMS), ("global + local, L_C", "global + local"),
     ("global + local, full", "global + local"),
 )  # fmt: skip
 PROTOCOL = (
-    "percent, a mean over test frames of the mean over seeds; intervals: 95 %, bootstrap over test frames, each value's "
-    "own; a frame where a value has no meaning, as an AUC without object cells, is left out of it; differences are "
-    "taken frame by frame"
+    "percent, a mean over test frames of the mean over seeds; intervals: 95 %, bootstrap over test frames, of each "
+    "value alone; a frame where a value has no meaning, as an AUC without object cells, is left out of it; differences "
+    "are taken frame by frame"
 )
 Frames = dict[str, torch.Tensor]  # name of a value to ``(N,)``, NaN where a frame has none
 
@@ -143,10 +142,10 @@ class Truth:
         self.counts = cell_counts(labels, size, len(LABELS))
         self.kinds = cell_kinds(self.counts)
         own, same = torch.eye(len(scene)) > 0, scene[:, None] == scene
-        self.pairs = {"": own, ", points of another class": ~same, ", points of the same class": same & ~own}
+        self.pairs = dict(zip(WHOSE, (own, ~same, same & ~own), strict=True))
 
     def shares(self, points: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Of keypoints ``(N, K, 2)`` and of other frames' the share on each label, ``(N, L)``."""
+        """By ``WHOSE`` of keypoints ``(N, K, 2)``: the share on each label, ``(N, L)``."""
         found = labels_under(self.labels, points, self.size)
         return {name: label_shares(found, pairs, len(LABELS)) for name, pairs in self.pairs.items()}
 
@@ -167,40 +166,43 @@ def read_labels(root: Path) -> torch.Tensor:
 
 def shares_of(looks: Mapping[str, Sequence[Look]], truth: Truth) -> dict[str, torch.Tensor]:
     """Where what falls: the share of each frame on each label, ``(N, L)``, mean over seeds."""
-    shares = {"area": label_mass(torch.ones_like(truth.kinds), truth.counts)}
-    for row in (*POINTS, STRONGEST):
-        every = [truth.shares(torch.tensor(look["keypoints"])) for look in looks[row]]
-        for name in every[0] if row in POINTS else [""]:
-            shares[f"{row}{name}"] = torch.stack([each[name] for each in every]).mean(dim=0)
+    shares = {"area": label_mass(truth.counts.sum(dim=1), truth.counts)}
+    for row in POINTS:
+        shares |= {f"{row}{whose}": each for whose, each in _of_points(looks[row], truth).items()}
     count = len(looks[POINTS[0]][0]["keypoints"][0])
-    grid = grid_points(count, truth.size).expand(len(truth.labels), -1, -1)
-    shares["grid"] = truth.shares(grid)[""]
+    shares["grid"] = truth.shares(grid_points(count, truth.size).expand(len(truth.labels), -1, -1))[""]
+    shares["strongest"] = _of_points(looks[STRONGEST], truth)[""]
     for modality, name in (("rgb", "RGB"), ("hha", "HHA")):
-        mass = torch.stack([torch.tensor(look[f"attention {modality}"]) for look in looks[ATTENTION]]).mean(dim=0)
+        mass = torch.stack([look[f"attention {modality}"] for look in looks[ATTENTION]]).mean(dim=0)
         shares[f"attention, {name}"] = label_mass(mass, truth.counts)
     return shares
 
 
+def _of_points(looks: Sequence[Look], truth: Truth) -> dict[str, torch.Tensor]:
+    every = [truth.shares(look["keypoints"]) for look in looks]
+    return {whose: torch.stack([each[whose] for each in every]).mean(dim=0) for whose in WHOSE}
+
+
 def where(shares: Mapping[str, torch.Tensor]) -> Frames:
-    """Percent on objects and left out, and what keypoints have more than each control."""
+    """Percent on objects and left out, and what a row's keypoints have more than each control."""
     found = {f"{name}: on objects": 100 * hit_rate(each, OBJECTS, LEFT_OUT) for name, each in shares.items()}
     found |= {f"{name}: left out": 100 * each[:, list(LEFT_OUT)].sum(dim=1) for name, each in shares.items()}
+    common = {name: name for name in ("area", "grid", "strongest", "attention, RGB", "attention, HHA")}
     for row in POINTS:
-        for control in shares:
-            if control not in POINTS and not (control.startswith(POINTS) and not control.startswith(f"{row}, points")):
-                more = found[f"{row}: on objects"] - found[f"{control}: on objects"]
-                found[f"{row}: on objects over {control.removeprefix(f'{row}, ')}"] = more
+        for name, control in (common | {f"those{whose}": f"{row}{whose}" for whose in WHOSE[1:]}).items():
+            more = found[f"{row}: on objects"] - found[f"{control}: on objects"]
+            found[f"{row}: on objects over {name}"] = more
     return found
 
 
 def ranks(looks: Mapping[str, Sequence[Look]], kinds: torch.Tensor) -> Frames:
     """Figs. 5 and 10: AUC of P, of the others' mean P, and differences."""
-    found = {}
-    for name in (*BEFORE, *CORRELATION):
-        maps = [torch.tensor(look["correlation"], dtype=torch.float64) for look in looks[name]]
+    found: Frames = {}
+    for name in (RANDOM, PLACES, STREAMS, *CORRELATION):
+        maps = [look["correlation"] for look in looks[name]]
         own, others = (
             torch.stack([100 * frame_auc(each, kinds) for each in made]).mean(dim=0)
-            for made in (maps, [of_other_frames(one) for one in maps])
+            for made in (maps, [of_other_frames(each) for each in maps])
         )
         found |= {f"{name}: AUC": own, f"{name}: AUC of others": others, f"{name}: AUC over others": own - others}
     for after, before in GAINS:
@@ -213,7 +215,7 @@ def activation(looks: Mapping[str, Sequence[Look]], kinds: torch.Tensor) -> Fram
     area = 100 * mass_on_objects(torch.ones_like(kinds), kinds)
     found = {"object cells": area}
     for row in CAM:
-        every = [100 * mass_on_objects(torch.tensor(look["cam"]), kinds) for look in looks[row]]
+        every = [100 * mass_on_objects(look["cam"], kinds) for look in looks[row]]
         share = torch.stack(every).nanmean(dim=0)
         found |= {f"{row}: CAM on objects": share, f"{row}: CAM over object cells": share - area}
     return found
@@ -241,10 +243,12 @@ def looks_of(study: Study, seeds: Sequence[int]) -> dict[str, list[Look]]:
     """All looks, by row; seeds whose streams are the same come one after another, as their maps are large."""
     how = chosen(study)
     check_runs(study, how, LOOKED, seeds)
-    looks: dict[str, list[Look]] = {PLACES: [before_look(study, PLACES, 0)]}
-    for seed in sorted(set(map(stream_seed, seeds))):
-        for name in (RANDOM, STREAMS):
-            looks.setdefault(name, []).append(before_look(study, name, seed))
+    streams = {seed: before_look(study, STREAMS, seed) for seed in sorted(set(map(stream_seed, seeds)))}
+    looks = {
+        RANDOM: [before_look(study, RANDOM, seed) for seed in seeds],
+        PLACES: [before_look(study, PLACES, 0)],
+        STREAMS: [streams[stream_seed(seed)] for seed in seeds],
+    }
     for seed in sorted(seeds, key=stream_seed):
         for name in LOOKED:
             looks.setdefault(name, []).append(row_look(study, name, how, seed))
@@ -257,13 +261,13 @@ def record(args: argparse.Namespace) -> None:
     labels = read_labels(args.root)
     study = Study(read_scenes(args.root, cache=args.cache), args.weights)
     looks = looks_of(study, args.seeds)
-    height, width = torch.tensor(looks[PLACES][0]["correlation"]).shape[1:]
+    height, width = looks[PLACES][0]["correlation"].shape[1:]
     truth = Truth(labels, study.scenes.labels[study.scenes.test], (height, width))
     shares = shares_of(looks, truth)
     frames = where(shares) | ranks(looks, truth.kinds) | activation(looks, truth.kinds)
     save(
         args.out,
-        HERE,
+        "ask_points",
         command=args.command,
         title="Where ASK looks on NYU Depth v2",
         data={"NYU Depth v2": study.scenes.version},
@@ -275,7 +279,7 @@ def record(args: argparse.Namespace) -> None:
         seeds=args.seeds,
         protocol=PROTOCOL,
         complete=set(SEEDS) <= set(args.seeds),
-        seconds=sum(look["seconds"] for each in looks.values() for look in each),
+        seconds=round(sum(float(look["seconds"]) for each in looks.values() for look in each), 1),
         values=dict(_values(frames)),
         details={
             "labels": by_label(shares),
