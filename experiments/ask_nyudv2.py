@@ -3,12 +3,14 @@
     python -m experiments.ask_nyudv2 streams              # each stream fine-tuned alone: rates, then three seeds
     python -m experiments.ask_nyudv2 choose               # the regularisation, on streams of the first seed
     python -m experiments.ask_nyudv2 rows [--rows NAME]   # all rows, or some, and what is missing before them
-    python -m experiments.ask_nyudv2 save                 # results/ask_nyudv2.json of what there is; rows ends so too
+    python -m experiments.ask_nyudv2 whole                # a few rows with everything fine-tuned, one seed
+    python -m experiments.ask_nyudv2 save                 # results/ask_nyudv2.json of what there is: rows, whole end so
 
 A run that is stopped goes on when the same command is given again. How streams are trained is in
-`experiments.ask_streams`, rows in `experiments.ask_rows`. Of each class of the official training frames a fifth chooses
-the epoch; the test frames are read once a run, at that epoch. Dropout, weight decay and the width of local features are
-chosen on that fifth too, once, by the mean of two rows, one with learned keypoints and one with the grid.
+`experiments.ask_streams`, rows in `experiments.ask_rows`, whole networks in `experiments.ask_whole`. Of each class of
+the official training frames a fifth chooses the epoch; the test frames are read once a run, at that epoch. Dropout,
+weight decay and the width of local features are chosen on that fifth too, once, by the mean of two rows, one with
+learned keypoints and one with the grid.
 
 Departs from paper: SqueezeNet for ResNet18; no start from SUN RGB-D; lower layers fixed after each stream's own
 training; no row for raw depth. Where Table I does not say so, L_aux is in each row with global features.
@@ -34,7 +36,7 @@ from ask_lib.models.backbones import load_backbone
 from ask_lib.results import summarise
 from ask_lib.train.config import TrainConfig
 from ask_lib.train.loop import Task
-from experiments import ask_rows, ask_streams
+from experiments import ask_rows, ask_streams, ask_whole
 from experiments.ask_rows import (
     Regular,
     Row,
@@ -61,8 +63,8 @@ from experiments.ask_streams import (
 from experiments.recording import KEPT, REALDATA, kept, parser_of, run, save
 from tools.imports import digest
 
-HERE = "ask_nyudv2"
-MADE_BY = {"streams": ask_streams.MADE_BY, "rows": ask_rows.MADE_BY}
+HERE, WHOLE = "ask_nyudv2", "whole,"
+MADE_BY = {"streams": ask_streams.MADE_BY, "rows": ask_rows.MADE_BY, "whole": ask_whole.MADE_BY}
 Train = Callable[[Task, TrainConfig, Path], dict[str, Any]]
 STREAM_SEEDS = (0, 1, 2)
 SEEDS = (0, 1, 2, 3, 4)
@@ -227,6 +229,14 @@ class Study:
         """A run of the second stage."""
         return Part(f"{name} {seed}", self._row_key(name, how, seed), partial(self._train, train_row, name, how, seed))
 
+    def whole(self, name: str, how: Regular, seed: int) -> Part:
+        """A run with everything fine-tuned."""
+        rates = self.rate("rgb"), self.rate("hha")
+        config = ask_whole.whole_config(self.scenes, name, how, seed, rates)
+        key = f"{self._base}, settings {config.digest()}, {self.rows[name]}, {how}, code {self._code['whole']}"
+        task = partial(ask_whole.whole_task, self.scenes, self.weights, self.rows[name], how, seed)
+        return Part(f"{WHOLE} {name} {seed}", key, lambda folder: train_row(task(), config, folder))
+
     def trial(self, name: str, how: Regular, seed: int = GRID_SEED) -> Part:
         """A run that helps to choose; the test frames are not read."""
         settings = f"{how.local_width} {how.dropout} {how.weight_decay} {seed}"
@@ -308,6 +318,14 @@ def make_rows(study: Study, names: Sequence[str], seeds: Sequence[int]) -> None:
             study.row(name, how, seed).made()
 
 
+def make_whole(study: Study) -> None:
+    """Regime (b), and what is missing before it."""
+    how = make_choice(study)
+    for name in ask_whole.ROWS:
+        for seed in ask_whole.SEEDS:
+            study.whole(name, how, seed).made()
+
+
 def trials_of(study: Study) -> dict[tuple[str, Regular], dict[str, Any]]:
     """Those that are there."""
     if not study.rates_tried:
@@ -322,6 +340,8 @@ def runs_of(study: Study, chosen: Regular | None, seeds: Sequence[int]) -> dict[
     parts = {(f"{m} stream alone", seed): study.stream(m, seed) for m in MODALITIES for seed in STREAM_SEEDS}
     if chosen:
         parts |= {(name, seed): study.row(name, chosen, seed) for name in ROWS for seed in seeds}
+        whole = ((name, seed) for name in ask_whole.ROWS for seed in ask_whole.SEEDS)
+        parts |= {(f"{WHOLE} {name}", seed): study.whole(name, chosen, seed) for name, seed in whole}
     runs: dict[str, dict[int, dict[str, Any]]] = {}
     for (name, seed), part in parts.items():
         if found := part.found():
@@ -370,6 +390,7 @@ def settings_of(study: Study) -> dict[str, Any]:
         "maps": f"{ask_streams.LAYER}, then {ask_streams.CELLS[0]} x {ask_streams.CELLS[1]}",
         "stream": _without_data(stream_config(study.scenes, "rgb", 0, RATES[0]).to_dict(), "lr"),
         "row": _without_data(row_config(study.scenes, "", GRID[0], 0).to_dict()),
+        "whole epochs": ask_whole.EPOCHS,
         "erasing of cells": ask_rows.ERASE.erase,
         "frames": {name: len(getattr(study.scenes, name)) for name in ("train", "validation", "test")},
     }
@@ -410,7 +431,7 @@ def values_of(
     for name, (after, before) in GAINS.items():
         if seeds := [seed for seed in runs.get(after, {}) if seed in runs.get(before, {})]:
             pair = (_mean_right([runs[row][seed] for seed in seeds], labels) for row in (after, before))
-            values[f"gain: {name}"] = over_frames(100 * (next(pair) - next(pair)), labels)
+            values[f"gain, {name}"] = over_frames(100 * (next(pair) - next(pair)), labels)
     return {
         f"{name}{end}": round(getattr(value, part), 4)
         for name, value in values.items()
@@ -439,14 +460,16 @@ def record(args: argparse.Namespace) -> None:
         make_choice(study)
     if args.stage == "rows":
         make_rows(study, args.rows, args.seeds)
-    if args.stage in ("rows", "save"):
+    if args.stage == "whole":
+        make_whole(study)
+    if args.stage in ("rows", "whole", "save"):
         write(study, args)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: returns the exit status."""
     parser = parser_of("experiments.ask_nyudv2", __doc__, seeds=SEEDS)
-    parser.add_argument("stage", choices=["streams", "choose", "rows", "save"])
+    parser.add_argument("stage", choices=["streams", "choose", "rows", "whole", "save"])
     parser.add_argument("--rows", nargs="+", default=list(ROWS), metavar="NAME", help=f"of: {'; '.join(ROWS)}")
     parser.add_argument("--modalities", nargs="+", choices=MODALITIES, default=MODALITIES, help="of the stage streams")
     parser.add_argument("--threads", type=int, default=1)

@@ -173,12 +173,19 @@ def trial(task: Task, config: TrainConfig, _: Path) -> dict[str, Any]:
     return on_validation(fit(task, config, process=Process(CPU), progress=False))
 
 
-def _step(network: ASK, batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
-    outputs: ASKOutputs = network(*_augmented(batch, generator))
-    loss = network.head.loss(outputs, batch.labels, generator=generator)
+def loss_terms(
+    network: ASK, outputs: ASKOutputs, labels: torch.Tensor, generator: torch.Generator
+) -> dict[str, torch.Tensor]:
+    """The terms of [ASK-16] without their weights, and the spread of the first scale's keypoints, in cells."""
+    loss = network.head.loss(outputs, labels, generator=generator)
     spreads = [keypoint_spread(keypoints).mean() for keypoints in outputs.keypoints[:1]]
     terms = loss._asdict() | {"spread": spreads[0] if spreads else loss.total.new_zeros(())}
     return {name: term for name, term in terms.items() if name != "total"}
+
+
+def _step(network: ASK, batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    outputs: ASKOutputs = network(*_augmented(batch, generator))
+    return loss_terms(network, outputs, batch.labels, generator)
 
 
 def _augmented(batch: Batch, generator: torch.Generator) -> list[torch.Tensor]:
@@ -200,20 +207,20 @@ def _placed(task: Task) -> dict[str, float]:
     ``spread``: how far a frame's lie from their middle; ``travel``: how far each lies from its own mean over frames,
     which is 0 for a grid.
     """
-    points = torch.cat(list(_keypoints(task)))  # (N, K, 2)
+    points = torch.cat(list(keypoints_of(task)))  # (N, K, 2)
     if not points.shape[1]:
         return {}
     travel = keypoint_spread(points.transpose(0, 1)).mean()
     return {"spread": round(float(keypoint_spread(points).mean()), 4), "travel": round(float(travel), 4)}
 
 
-def _keypoints(task: Task) -> Iterator[torch.Tensor]:
+def keypoints_of(task: Task) -> Iterator[torch.Tensor]:
     """Of the first scale, ``(B, K, 2)`` a batch of test frames; K is 0 where there are none."""
     assert task.test is not None
     order = torch.split(torch.arange(len(task.test.labels)), AT_ONCE)
     with evaluating(task.network), torch.inference_mode():
         for batch in task.test.batches(list(order), CPU):
-            outputs: ASKOutputs = task.network(*_whole(batch.inputs))
+            outputs: ASKOutputs = task.network(*_whole(prepare(batch.inputs, task.specs)))
             yield outputs.keypoints[0] if outputs.keypoints else torch.zeros(len(batch.labels), 0, 2)
 
 
