@@ -185,13 +185,13 @@ def _of_points(looks: Sequence[Look], truth: Truth) -> dict[str, torch.Tensor]:
 
 def where(shares: Mapping[str, torch.Tensor]) -> Frames:
     """Percent on objects and left out, and what a row's keypoints have more than each control."""
-    found = {f"{name}: on objects": 100 * hit_rate(each, OBJECTS, LEFT_OUT) for name, each in shares.items()}
-    found |= {f"{name}: left out": 100 * each[:, list(LEFT_OUT)].sum(dim=1) for name, each in shares.items()}
+    found = {f"{name}, on objects": 100 * hit_rate(each, OBJECTS, LEFT_OUT) for name, each in shares.items()}
+    found |= {f"{name}, left out": 100 * each[:, list(LEFT_OUT)].sum(dim=1) for name, each in shares.items()}
     common = {name: name for name in ("area", "grid", "strongest", "attention, RGB", "attention, HHA")}
     for row in POINTS:
         for name, control in (common | {f"those{whose}": f"{row}{whose}" for whose in WHOSE[1:]}).items():
-            more = found[f"{row}: on objects"] - found[f"{control}: on objects"]
-            found[f"{row}: on objects over {name}"] = more
+            more = found[f"{row}, on objects"] - found[f"{control}, on objects"]
+            found[f"{row}, on objects over {name}"] = more
     return found
 
 
@@ -204,9 +204,9 @@ def ranks(looks: Mapping[str, Sequence[Look]], kinds: torch.Tensor) -> Frames:
             torch.stack([100 * frame_auc(each, kinds) for each in made]).mean(dim=0)
             for made in (maps, [of_other_frames(each) for each in maps])
         )
-        found |= {f"{name}: AUC": own, f"{name}: AUC of others": others, f"{name}: AUC over others": own - others}
+        found |= {f"{name}, AUC": own, f"{name}, AUC of others": others, f"{name}, AUC over others": own - others}
     for after, before in GAINS:
-        found[f"AUC: {after} over {before}"] = found[f"{after}: AUC"] - found[f"{before}: AUC"]
+        found[f"AUC, {after} over {before}"] = found[f"{after}, AUC"] - found[f"{before}, AUC"]
     return found
 
 
@@ -217,7 +217,7 @@ def activation(looks: Mapping[str, Sequence[Look]], kinds: torch.Tensor) -> Fram
     for row in CAM:
         every = [100 * mass_on_objects(look["cam"], kinds) for look in looks[row]]
         share = torch.stack(every).nanmean(dim=0)
-        found |= {f"{row}: CAM on objects": share, f"{row}: CAM over object cells": share - area}
+        found |= {f"{row}, CAM on objects": share, f"{row}, CAM over object cells": share - area}
     return found
 
 

@@ -232,19 +232,19 @@ def test_from_runs_to_the_record(tmp_path: Path, capsys: pytest.CaptureFixture[s
     labels = read_labels(tmp_path / "nyuv2")
     known = labels != 39
     area = ((labels == 4) | (labels == 5)).sum(dim=(1, 2)) / known.sum(dim=(1, 2))
-    assert values["area: on objects"] == pytest.approx(100 * float(area.mean()), abs=1e-3)
+    assert values["area, on objects"] == pytest.approx(100 * float(area.mean()), abs=1e-3)
     part = json.loads((tmp_path / "kept" / "ask_points" / f"{ROW} 0.json").read_text())["part"]
-    assert values[f"{ROW}: on objects"] == pytest.approx(100 * on_objects(part["keypoints"], labels), abs=1e-3)
-    over = values[f"{ROW}: on objects"] - values["area: on objects"]
-    assert values[f"{ROW}: on objects over area"] == pytest.approx(over, abs=1e-3)
+    assert values[f"{ROW}, on objects"] == pytest.approx(100 * on_objects(part["keypoints"], labels), abs=1e-3)
+    over = values[f"{ROW}, on objects"] - values["area, on objects"]
+    assert values[f"{ROW}, on objects over area"] == pytest.approx(over, abs=1e-3)
     assert set(content["details"]["labels"]) == set(LABELS) - {"otherprop"}
     by_label = content["details"]["labels"]
-    assert by_label["chair"][ROW] + by_label["sofa"][ROW] == pytest.approx(values[f"{ROW}: on objects"], abs=1e-3)
+    assert by_label["chair"][ROW] + by_label["sofa"][ROW] == pytest.approx(values[f"{ROW}, on objects"], abs=1e-3)
     for name in (RANDOM, PLACES, STREAMS, ROW):
-        assert values[f"{name}: AUC low"] <= values[f"{name}: AUC"] <= values[f"{name}: AUC high"]
+        assert values[f"{name}, AUC low"] <= values[f"{name}, AUC"] <= values[f"{name}, AUC high"]
     for name in ("grid", "strongest", "attention, RGB", "attention, HHA", f"{ROW} of another class"):
-        assert 0 < values[f"{name}: on objects"] <= 100
-    assert not content["complete"] and f"{ROW}: CAM over object cells high" in values
+        assert 0 < values[f"{name}, on objects"] <= 100
+    assert not content["complete"] and f"{ROW}, CAM over object cells high" in values
 
 
 def on_objects(keypoints: list[Any], labels: torch.Tensor) -> float:
