@@ -9,6 +9,7 @@ attention, averaged over who asks. Looks are kept; pixels' labels are not needed
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -189,8 +190,13 @@ def attention_mass(block: NonLocal, maps: torch.Tensor) -> torch.Tensor:
 
 def _kept(name: str, made_from: str, make: Callable[[], dict[str, Any]]) -> Look:
     """A look that is kept, with ``seconds``: how long it took."""
-    part = kept(KEPT / HERE, name, f"{made_from}, code {logic_digest(MADE_BY)}", make)
+    part = kept(KEPT / HERE, name, f"{made_from}, code {_code()}", make)
     return {each: torch.tensor(values) for each, values in part.items()}
+
+
+@cache
+def _code() -> str:
+    return logic_digest(MADE_BY)
 
 
 def _numbers(look: Look) -> dict[str, Any]:

@@ -220,20 +220,24 @@ def test_from_runs_to_the_record(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert commands(tmp_path) == (0, 2) and "label40" in capsys.readouterr().err
     draw_labels(tmp_path / "nyuv2")
     assert commands(tmp_path) == (0, 2) and "ask_nyudv2 choose" in capsys.readouterr().err
-    assert commands(tmp_path, *LOOKED[:2]) == (0, 2)
-    assert "rows --rows 'global, spatial attention' --seeds 0" in capsys.readouterr().err
     assert commands(tmp_path, *LOOKED) == (0, 0)
+    content, looks = read_result(tmp_path / "out" / "ask_points.json"), tmp_path / "kept" / "ask_points"
+    (looks / f"{ROW} 0.json").unlink()
     capsys.readouterr()
-    content = read_result(tmp_path / "out" / "ask_points.json")
-    assert commands(tmp_path) == (0, 0) and "begun" not in capsys.readouterr().out  # all is kept
+    assert commands(tmp_path) == (0, 0)
+    assert [line for line in capsys.readouterr().out.splitlines() if "begun" in line] == [f"{ROW} 0: begun"]
     assert without_time(read_result(tmp_path / "out" / "ask_points.json")) == without_time(content)
+    (weights,) = (tmp_path / "kept" / "ask_nyudv2").glob(f"{LOOKED[2]} 0-*/best.pt")
+    weights.unlink()
+    assert commands(tmp_path) == (0, 2)
+    assert "rows --rows 'global, spatial attention' --seeds 0" in capsys.readouterr().err
 
     values = content["values"]
     labels = read_labels(tmp_path / "nyuv2")
     known = labels != 39
     area = ((labels == 4) | (labels == 5)).sum(dim=(1, 2)) / known.sum(dim=(1, 2))
     assert values["area, on objects"] == pytest.approx(100 * float(area.mean()), abs=1e-3)
-    part = json.loads((tmp_path / "kept" / "ask_points" / f"{ROW} 0.json").read_text())["part"]
+    part = json.loads((looks / f"{ROW} 0.json").read_text())["part"]
     assert values[f"{ROW}, on objects"] == pytest.approx(100 * on_objects(part["keypoints"], labels), abs=1e-3)
     over = values[f"{ROW}, on objects"] - values["area, on objects"]
     assert values[f"{ROW}, on objects over area"] == pytest.approx(over, abs=1e-3)
