@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from ask_lib.errors import ResultError
+from ask_lib.files import shown
 from ask_lib.methods.descriptors import to_descriptors
 from ask_lib.methods.dlfs import correlation_map
 from ask_lib.models.ask import ASK, NonLocal
@@ -66,8 +67,9 @@ def check_runs(study: Study, how: Regular, names: Sequence[str], seeds: Sequence
         words = " ".join(shell_word(name) for name in dict.fromkeys(name for name, _ in rows))
         numbers = " ".join(map(str, sorted({seed for _, seed in rows})))
         raise ResultError(
-            f"ask_points: {len(rows)} trained rows are missing, the first is {rows[0][0]!r} of seed {rows[0][1]}. "
-            f"Run: {COMMAND} rows --rows {words} --seeds {numbers}"
+            f"ask_points: {len(rows)} trained rows are missing, the first is {rows[0][0]!r} of seed {rows[0][1]}. Run, "
+            f"where a row's best.pt alone is gone after deleting its part in {shown(KEPT / ask_nyudv2.HERE)}: "
+            f"{COMMAND} rows --rows {words} --seeds {numbers}"
         )
 
 
