@@ -108,6 +108,26 @@ def crow_pooling(size: Size) -> Iterator[Ratio]:
     yield Ratio(f"CroW {batch} x {channels} x {side} x {side} / numpy loop", ours, theirs)
 
 
+def hha_frame(size: Size) -> Iterator[Ratio]:
+    """HHA of one depth frame beside the usual port's steps in plain numpy."""
+    from benchmarks.hha import compare
+
+    height, width = (24, 32) if size.tiny else (480, 640)
+    theirs, ours = compare(height, width, min(size.rounds, 3), size.device)
+    yield Ratio(f"HHA of {height} x {width} / plain numpy", ours, theirs)
+
+
+def dlfs_sampling(size: Size) -> Iterator[Ratio]:
+    """Soft-argmax and sampling, forward and backward, beside kornia and grid_sample."""
+    from benchmarks.dlfs import compare
+
+    batch, count, channels = (2, 3, 8) if size.tiny else (64, 16, 512)
+    for side in (7, 14):
+        theirs, ours = compare((batch, count, channels, side), size.rounds, size.device)
+        name = f"soft-argmax and sampling, K = {count}, 2 x {batch} x {channels} x {side} x {side}"
+        yield Ratio(f"{name} / kornia + grid_sample", ours, theirs)
+
+
 def feature_tap(size: Size) -> Iterator[Ratio]:
     """FeatureTap beside the bare forward pass."""
     from ask_lib.models.backbones import load_backbone
@@ -192,6 +212,8 @@ BENCHMARKS: dict[str, Callable[[Size], Iterator[Ratio]]] = {
     "scda": scda_pooling,
     "components": components,
     "crow": crow_pooling,
+    "hha": hha_frame,
+    "dlfs": dlfs_sampling,
     "feature_tap": feature_tap,
     "training": training,
     "ask": ask,
