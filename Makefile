@@ -56,7 +56,7 @@ notebook: env ## execute one chapter: make notebook NB=00_start_here PROFILE=smo
 	@$(RUN) -m tools.execute $(or $(NB),00_start_here) --profile $(PROFILE) --typed-parameters
 
 .PHONY: weights
-weights: env ## train the networks that ship again (about half an hour); an interrupted run goes on
+weights: env ## train the networks that ship again (about three quarters of an hour); an interrupted run goes on
 	@$(RUN) -m experiments.weights
 
 .PHONY: gpu

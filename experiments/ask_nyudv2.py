@@ -1,14 +1,16 @@
 """Record ASK on the real NYU Depth v2: Tables I and IV of its paper, and what keypoints are to be held against.
 
-    python -m experiments.ask_nyudv2 streams              # each stream fine-tuned alone, three seeds
+    python -m experiments.ask_nyudv2 streams              # each stream fine-tuned alone: rates, then three seeds
     python -m experiments.ask_nyudv2 choose               # the regularisation, on streams of the first seed
     python -m experiments.ask_nyudv2 rows [--rows NAME]   # all rows, or some, and what is missing before them
-    python -m experiments.ask_nyudv2 save                 # results/ask_nyudv2.json of what there is; rows ends so too
+    python -m experiments.ask_nyudv2 whole                # a few rows with everything fine-tuned, one seed
+    python -m experiments.ask_nyudv2 save                 # results/ask_nyudv2.json of what there is: rows, whole end so
 
 A run that is stopped goes on when the same command is given again. How streams are trained is in
-`experiments.ask_streams`, rows in `experiments.ask_rows`. Of each class of the official training frames a fifth chooses
-the epoch; the test frames are read once a run, at that epoch. Dropout, weight decay and the width of local features are
-chosen on that fifth too, once, by the mean of two rows, one with learned keypoints and one with the grid.
+`experiments.ask_streams`, rows in `experiments.ask_rows`, whole networks in `experiments.ask_whole`. Of each class of
+the official training frames a fifth chooses the epoch; the test frames are read once a run, at that epoch. Dropout,
+weight decay and the width of local features are chosen on that fifth too, once, by the mean of two rows, one with
+learned keypoints and one with the grid.
 
 Departs from paper: SqueezeNet for ResNet18; no start from SUN RGB-D; lower layers fixed after each stream's own
 training; no row for raw depth. Where Table I does not say so, L_aux is in each row with global features.
@@ -34,7 +36,7 @@ from ask_lib.models.backbones import load_backbone
 from ask_lib.results import summarise
 from ask_lib.train.config import TrainConfig
 from ask_lib.train.loop import Task
-from experiments import ask_rows, ask_streams
+from experiments import ask_rows, ask_streams, ask_whole
 from experiments.ask_rows import (
     Regular,
     Row,
@@ -50,18 +52,19 @@ from experiments.ask_rows import (
 from experiments.ask_streams import (
     MODALITIES,
     NETWORK,
+    RATES,
     Scenes,
     Stream,
+    StreamRun,
     logic_digest,
     read_scenes,
     stream_config,
-    train_stream,
-    trained_stream,
 )
 from experiments.recording import KEPT, REALDATA, kept, parser_of, run, save
 from tools.imports import digest
 
-HERE = "ask_nyudv2"
+HERE, WHOLE = "ask_nyudv2", "whole,"
+MADE_BY = {"streams": ask_streams.MADE_BY, "rows": ask_rows.MADE_BY, "whole": ask_whole.MADE_BY}
 Train = Callable[[Task, TrainConfig, Path], dict[str, Any]]
 STREAM_SEEDS = (0, 1, 2)
 SEEDS = (0, 1, 2, 3, 4)
@@ -170,58 +173,103 @@ class Part:
 
 
 class Study:
-    """All parts, on some frames and the network that every stream starts from."""
+    """All parts, on some frames and the network that every stream starts from.
 
-    def __init__(self, scenes: Scenes, weights: Path) -> None:
-        self.scenes, self.weights = scenes, weights
+    Args:
+        scenes: The frames.
+        weights: File of the network's weights.
+        rows: Which there are, by name; the paper's and the controls' if none are given.
+    """
+
+    def __init__(self, scenes: Scenes, weights: Path, rows: Mapping[str, Row] | None = None) -> None:
+        self.scenes, self.weights, self.rows = scenes, weights, ROWS if rows is None else rows
         self._base = f"torch {torch.__version__}, {load_backbone(NETWORK, weights).weights}"
+        self._code = {each: logic_digest(made) for each, made in MADE_BY.items()}
         self._maps: tuple[int, dict[str, torch.Tensor]] | None = None
+
+    def stream_run(self, modality: str, seed: int, rate: float | None = None) -> tuple[str, StreamRun]:
+        """A training of the first stage and its key, at a rate; at the chosen one if none is given."""
+        config = stream_config(self.scenes, modality, seed, rate or self.rate(modality))
+        key = f"{self._base}, settings {config.digest()}, code {self._code['streams']}"
+        folder = KEPT / HERE / f"{modality}-{seed}-{digest([key.encode()])[:8]}"
+        return key, StreamRun(self.scenes, self.weights, config, modality, folder)
 
     def stream(self, modality: str, seed: int) -> Part:
         """The first stage."""
-        settings = stream_config(self.scenes, modality, seed).digest()
-        key = f"{self._base}, settings {settings}, code {logic_digest(ask_streams.MADE_BY)}"
-        return Part(f"{modality}-{seed}", key, partial(train_stream, self.scenes, self.weights, modality, seed))
+        key, run = self.stream_run(modality, seed)
+        return Part(f"{modality}-{seed}", key, lambda _: run.judged())
+
+    def rate_trial(self, modality: str, rate: float) -> Part:
+        """A run that helps to choose the rate; if it is chosen, the first stage goes on where it ended."""
+        key, run = self.stream_run(modality, GRID_SEED, rate)
+        return Part(f"{modality}, rate {rate:g}", key, lambda _: run.tried())
+
+    def rates(self, modality: str) -> dict[float, float]:
+        """Rate to validation, of those that were tried."""
+        found = {rate: self.rate_trial(modality, rate).found() for rate in RATES}
+        return {rate: part["validation"] for rate, part in found.items() if part}
+
+    @property
+    def rates_tried(self) -> bool:
+        """Whether no trial of a rate is missing; nothing else can be there before."""
+        return all(len(self.rates(modality)) == len(RATES) for modality in MODALITIES)
+
+    def rate(self, modality: str) -> float:
+        """The rate with the best validation, the first of equals.
+
+        Raises:
+            ResultError: If some were not tried yet.
+        """
+        scores = self.rates(modality)
+        if len(scores) < len(RATES):
+            raise ResultError(f"{modality}: not all rates were tried. Run the stage streams first.")
+        return max(RATES, key=lambda rate: scores[rate])
 
     def row(self, name: str, how: Regular, seed: int) -> Part:
         """A run of the second stage."""
         return Part(f"{name} {seed}", self._row_key(name, how, seed), partial(self._train, train_row, name, how, seed))
 
-    def trial(self, name: str, how: Regular) -> Part:
-        """A run that helps to choose the regularisation."""
-        settings = f"{how.local_width} {how.dropout} {how.weight_decay}"
-        key, make = self._row_key(name, how, GRID_SEED), partial(self._train, trial, name, how, GRID_SEED)
-        return Part(f"{name}, {settings}", key, make)
+    def whole(self, name: str, how: Regular, seed: int) -> Part:
+        """A run with everything fine-tuned."""
+        rates = self.rate("rgb"), self.rate("hha")
+        config = ask_whole.whole_config(self.scenes, name, how, seed, rates)
+        key = f"{self._base}, settings {config.digest()}, {self.rows[name]}, {how}, code {self._code['whole']}"
+        task = partial(ask_whole.whole_task, self.scenes, self.weights, self.rows[name], how, seed)
+        return Part(f"{WHOLE} {name} {seed}", key, lambda folder: train_row(task(), config, folder))
+
+    def trial(self, name: str, how: Regular, seed: int = GRID_SEED) -> Part:
+        """A run that helps to choose; the test frames are not read."""
+        settings = f"{how.local_width} {how.dropout} {how.weight_decay} {seed}"
+        return Part(f"{name}, {settings}", self._row_key(name, how, seed), partial(self._train, trial, name, how, seed))
 
     def probe(self) -> Part:
         """The frozen network's linear probe."""
-        key = f"{self._base}, {self.scenes.version}, code {logic_digest(ask_rows.MADE_BY)}"
+        key = f"{self._base}, {self.scenes.version}, code {self._code['rows']}"
         return Part("probe", key, lambda _: probe(self.scenes, self.weights))
 
     def _row_key(self, name: str, how: Regular, seed: int) -> str:
-        settings = f"{row_config(self.scenes, name, how, seed).digest()}, {ROWS[name]}, {how}"
+        settings = f"{row_config(self.scenes, name, how, seed).digest()}, {self.rows[name]}, {how}"
         streams = [self.stream(modality, stream_seed(seed)).key for modality in MODALITIES]
-        return f"{streams}, settings {settings}, code {logic_digest(ask_rows.MADE_BY)}"
+        return f"{streams}, settings {settings}, code {self._code['rows']}"
+
+    def task(self, name: str, how: Regular, seed: int) -> Task:
+        """What a run of the second stage trains."""
+        first = stream_seed(seed)
+        return row_task(self.scenes, self._maps_of(first), self._trained(first), self.rows[name], how, seed)
 
     def _train(self, train: Train, name: str, how: Regular, seed: int, folder: Path) -> dict[str, Any]:
-        first = stream_seed(seed)
-        task = row_task(self.scenes, self._maps_of(first), self._trained(first), ROWS[name], how, seed)
-        return train(task, row_config(self.scenes, name, how, seed), folder)
+        return train(self.task(name, how, seed), row_config(self.scenes, name, how, seed), folder)
 
     def _trained(self, seed: int) -> dict[str, Stream]:
         """Both streams of a seed, as the first stage left them."""
-        found = {}
-        for modality in MODALITIES:
-            folder = self.stream(modality, seed).folder
-            found[modality] = trained_stream(self.scenes, self.weights, modality, seed, folder)
-        return found
+        return {modality: self.stream_run(modality, seed)[1].trained() for modality in MODALITIES}
 
     def _maps_of(self, seed: int) -> dict[str, torch.Tensor]:
         """The maps of a seed's streams; the last ones asked for stay in memory, a gigabyte."""
         from safetensors.torch import load_file
 
         if self._maps is None or self._maps[0] != seed:
-            key = "-".join(self.stream(modality, seed).folder.name for modality in MODALITIES)
+            key = "-".join(self.stream_run(modality, seed)[1].folder.name for modality in MODALITIES)
             path = KEPT / HERE / f"maps-{key}.safetensors"
             if not path.is_file():
                 print(f"maps of seed {seed}: begun", flush=True)
@@ -243,10 +291,12 @@ def choose(trials: Mapping[tuple[str, Regular], Mapping[str, Any]]) -> Regular:
 # --- the stages ---------------------------------------------------------------------------------------------------
 
 
-def make_streams(study: Study, seeds: Iterable[int]) -> None:
-    """The first stage, of some of its seeds."""
-    for seed in seeds:
-        for modality in MODALITIES:
+def make_streams(study: Study, seeds: Iterable[int], modalities: Sequence[str] = MODALITIES) -> None:
+    """The first stage, of some of its seeds; before it the rates are tried."""
+    for modality in modalities:
+        for rate in RATES:
+            study.rate_trial(modality, rate).made()
+        for seed in seeds:
             study.stream(modality, seed).made()
 
 
@@ -268,16 +318,30 @@ def make_rows(study: Study, names: Sequence[str], seeds: Sequence[int]) -> None:
             study.row(name, how, seed).made()
 
 
+def make_whole(study: Study) -> None:
+    """Regime (b), and what is missing before it."""
+    how = make_choice(study)
+    for name in ask_whole.ROWS:
+        for seed in ask_whole.SEEDS:
+            study.whole(name, how, seed).made()
+
+
 def trials_of(study: Study) -> dict[tuple[str, Regular], dict[str, Any]]:
     """Those that are there."""
+    if not study.rates_tried:
+        return {}
     return {(name, how): part for how in GRID for name in CHOOSERS if (part := study.trial(name, how).found())}
 
 
 def runs_of(study: Study, chosen: Regular | None, seeds: Sequence[int]) -> dict[str, dict[int, dict[str, Any]]]:
     """Row to seed to run, of those that are there: each stream alone, then the rows."""
+    if not study.rates_tried:
+        return {}
     parts = {(f"{m} stream alone", seed): study.stream(m, seed) for m in MODALITIES for seed in STREAM_SEEDS}
     if chosen:
         parts |= {(name, seed): study.row(name, chosen, seed) for name in ROWS for seed in seeds}
+        whole = ((name, seed) for name in ask_whole.ROWS for seed in ask_whole.SEEDS)
+        parts |= {(f"{WHOLE} {name}", seed): study.whole(name, chosen, seed) for name, seed in whole}
     runs: dict[str, dict[int, dict[str, Any]]] = {}
     for (name, seed), part in parts.items():
         if found := part.found():
@@ -312,6 +376,7 @@ def write(study: Study, args: argparse.Namespace) -> None:
         details={
             "classes": list(study.scenes.classes),
             "labels": "".join(map(str, labels.tolist())),
+            "rates": {m: {f"{rate:g}": score for rate, score in study.rates(m).items()} for m in MODALITIES},
             "regularisation": tried,
             "probe": linear,
         },
@@ -322,9 +387,10 @@ def settings_of(study: Study) -> dict[str, Any]:
     """What all runs share."""
     return {
         "network": f"{NETWORK} ({load_backbone(NETWORK, study.weights).weights})",
-        "maps": f"{ask_streams.LAYER}, then {ask_rows.CELLS[0]} x {ask_rows.CELLS[1]}",
-        "stream": _without_data(stream_config(study.scenes, "rgb", 0).to_dict()),
+        "maps": f"{ask_streams.LAYER}, then {ask_streams.CELLS[0]} x {ask_streams.CELLS[1]}",
+        "stream": _without_data(stream_config(study.scenes, "rgb", 0, RATES[0]).to_dict(), "lr"),
         "row": _without_data(row_config(study.scenes, "", GRID[0], 0).to_dict()),
+        "whole epochs": ask_whole.EPOCHS,
         "erasing of cells": ask_rows.ERASE.erase,
         "frames": {name: len(getattr(study.scenes, name)) for name in ("train", "validation", "test")},
     }
@@ -365,7 +431,7 @@ def values_of(
     for name, (after, before) in GAINS.items():
         if seeds := [seed for seed in runs.get(after, {}) if seed in runs.get(before, {})]:
             pair = (_mean_right([runs[row][seed] for seed in seeds], labels) for row in (after, before))
-            values[f"gain: {name}"] = over_frames(100 * (next(pair) - next(pair)), labels)
+            values[f"gain, {name}"] = over_frames(100 * (next(pair) - next(pair)), labels)
     return {
         f"{name}{end}": round(getattr(value, part), 4)
         for name, value in values.items()
@@ -378,8 +444,8 @@ def _mean_right(parts: Sequence[Mapping[str, Any]], labels: torch.Tensor) -> tor
     return torch.stack([rights(part["predicted"], labels) for part in parts]).mean(dim=0)
 
 
-def _without_data(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in config.items() if name not in ("data", "experiment", "seed")}
+def _without_data(config: Mapping[str, Any], *more: str) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name not in ("data", "experiment", "seed", *more)}
 
 
 def record(args: argparse.Namespace) -> None:
@@ -389,20 +455,23 @@ def record(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     study = Study(read_scenes(args.root, cache=args.cache), args.weights)
     if args.stage == "streams":
-        make_streams(study, STREAM_SEEDS)
+        make_streams(study, STREAM_SEEDS, args.modalities)
     if args.stage == "choose":
         make_choice(study)
     if args.stage == "rows":
         make_rows(study, args.rows, args.seeds)
-    if args.stage in ("rows", "save"):
+    if args.stage == "whole":
+        make_whole(study)
+    if args.stage in ("rows", "whole", "save"):
         write(study, args)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: returns the exit status."""
     parser = parser_of("experiments.ask_nyudv2", __doc__, seeds=SEEDS)
-    parser.add_argument("stage", choices=["streams", "choose", "rows", "save"])
+    parser.add_argument("stage", choices=["streams", "choose", "rows", "whole", "save"])
     parser.add_argument("--rows", nargs="+", default=list(ROWS), metavar="NAME", help=f"of: {'; '.join(ROWS)}")
+    parser.add_argument("--modalities", nargs="+", choices=MODALITIES, default=MODALITIES, help="of the stage streams")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
         "--root", type=Path, default=REALDATA / "nyuv2", help="the folder with rgb/, depth/, labels.csv"

@@ -2,8 +2,8 @@
 
 The maps of every frame, upright and mirrored, are kept in half precision. The last module of each stream, fine-tuned
 before, and the head are trained on them: 25 epochs of Adam, batches of 32, 1e-4 for the streams and ten times that for
-the head, which starts from nothing. Maps are averaged to the paper's 7 x 7 cells. Random erasing sets cells of the kept
-maps to zero, the same ones in both modalities, where the paper erases pixels.
+the head, which starts from nothing. Random erasing sets cells of the kept maps, 7 x 7, to zero, the same ones in both
+modalities, where the paper erases pixels.
 """
 
 from __future__ import annotations
@@ -29,9 +29,8 @@ from ask_lib.train.data import Batch, Subset, TensorData
 from ask_lib.train.distributed import Process
 from ask_lib.train.loop import Task, fit
 from ask_lib.train.metrics import confusion_matrix, mean_class_accuracy
-from experiments.ask_streams import AT_ONCE, CPU, MODALITIES, NETWORK, Scenes, Stream, judged, spec_of
+from experiments.ask_streams import AT_ONCE, CPU, MODALITIES, NETWORK, Scenes, Stream, judged, on_validation, spec_of
 
-CELLS = (7, 7)
 EPOCHS, BATCH, RATE = 25, 32, 1e-4
 ERASE = Augment(erase=0.5)
 PROBE_C = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -48,21 +47,27 @@ class Row:
     """What a row's network has, and which terms of [ASK-16] it is trained by.
 
     Attributes:
-        terms: Names, with the paper's weights; the others are watched only.
+        terms: Names; the others are watched only.
         keypoints: As of `ask_lib.models.ask.ASKOptions`.
         reads: Whose logits count: ``both``, or the auxiliary ones of ``rgb`` or ``hha``.
         options: Further ones of `ask_lib.models.ask.ASKOptions`.
+        weights: Of terms, the paper's where not named.
     """
 
     terms: tuple[str, ...] = tuple(WEIGHTS)
     keypoints: tuple[int, int] = (16, 0)
     reads: str = "both"
     options: Mapping[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for term in self.terms:
+        for term in (*self.terms, *self.weights):
             check_choice("term", term, WEIGHTS)
         check_choice("reads", self.reads, ("both", *MODALITIES))
+
+    def all_weights(self) -> dict[str, float]:
+        """Of every term, 0 where it does not train."""
+        return {term: {**WEIGHTS, **self.weights}[term] if term in self.terms else 0.0 for term in WEIGHTS}
 
     def logits(self, outputs: ASKOutputs) -> torch.Tensor:
         """Those that count, ``(B, N)``."""
@@ -126,14 +131,14 @@ def row_task(
     )
     upright = TensorData({modality: maps[modality] for modality in MODALITIES}, scenes.labels)
     return Task(
-        network=ASK(TwoStream(streams["rgb"].upper, streams["hha"].upper, CELLS), ASKHead(channels, classes, options)),
+        network=ASK(TwoStream(streams["rgb"].upper, streams["hha"].upper), ASKHead(channels, classes, options)),
         step=_step,
         predict=lambda network, inputs: row.logits(network(*_whole(inputs))),
         num_classes=classes,
         train=Subset(TensorData(maps, scenes.labels), scenes.train),
         validation=Subset(upright, scenes.validation),
         test=Subset(upright, scenes.test),
-        weights={term: WEIGHTS[term] if term in row.terms else 0.0 for term in WEIGHTS} | {"spread": 0.0},
+        weights=row.all_weights() | {"spread": 0.0},
         data_version=scenes.version,
     )
 
@@ -165,17 +170,22 @@ def train_row(task: Task, config: TrainConfig, folder: Path) -> dict[str, Any]:
 
 def trial(task: Task, config: TrainConfig, _: Path) -> dict[str, Any]:
     """A run that only chooses: mean-class accuracy on validation, percent. Test frames stay unread."""
-    outcome = fit(task, config, process=Process(CPU), progress=False)
-    epochs = [round(100 * entry["validation"]["mean_class_accuracy"], 4) for entry in outcome.history]
-    return {"validation": max(epochs), "best_epoch": outcome.best_epoch, "epochs": epochs}
+    return on_validation(fit(task, config, process=Process(CPU), progress=False))
+
+
+def loss_terms(
+    network: ASK, outputs: ASKOutputs, labels: torch.Tensor, generator: torch.Generator
+) -> dict[str, torch.Tensor]:
+    """The terms of [ASK-16] without their weights, and the spread of the first scale's keypoints, in cells."""
+    loss = network.head.loss(outputs, labels, generator=generator)
+    spreads = [keypoint_spread(keypoints).mean() for keypoints in outputs.keypoints[:1]]
+    terms = loss._asdict() | {"spread": spreads[0] if spreads else loss.total.new_zeros(())}
+    return {name: term for name, term in terms.items() if name != "total"}
 
 
 def _step(network: ASK, batch: Batch, generator: torch.Generator) -> dict[str, torch.Tensor]:
     outputs: ASKOutputs = network(*_augmented(batch, generator))
-    loss = network.head.loss(outputs, batch.labels, generator=generator)
-    spreads = [keypoint_spread(keypoints).mean() for keypoints in outputs.keypoints[:1]]
-    terms = loss._asdict() | {"spread": spreads[0] if spreads else loss.total.new_zeros(())}
-    return {name: term for name, term in terms.items() if name != "total"}
+    return loss_terms(network, outputs, batch.labels, generator)
 
 
 def _augmented(batch: Batch, generator: torch.Generator) -> list[torch.Tensor]:
@@ -197,20 +207,20 @@ def _placed(task: Task) -> dict[str, float]:
     ``spread``: how far a frame's lie from their middle; ``travel``: how far each lies from its own mean over frames,
     which is 0 for a grid.
     """
-    points = torch.cat(list(_keypoints(task)))  # (N, K, 2)
+    points = torch.cat(list(keypoints_of(task)))  # (N, K, 2)
     if not points.shape[1]:
         return {}
     travel = keypoint_spread(points.transpose(0, 1)).mean()
     return {"spread": round(float(keypoint_spread(points).mean()), 4), "travel": round(float(travel), 4)}
 
 
-def _keypoints(task: Task) -> Iterator[torch.Tensor]:
+def keypoints_of(task: Task) -> Iterator[torch.Tensor]:
     """Of the first scale, ``(B, K, 2)`` a batch of test frames; K is 0 where there are none."""
     assert task.test is not None
     order = torch.split(torch.arange(len(task.test.labels)), AT_ONCE)
     with evaluating(task.network), torch.inference_mode():
         for batch in task.test.batches(list(order), CPU):
-            outputs: ASKOutputs = task.network(*_whole(batch.inputs))
+            outputs: ASKOutputs = task.network(*_whole(prepare(batch.inputs, task.specs)))
             yield outputs.keypoints[0] if outputs.keypoints else torch.zeros(len(batch.labels), 0, 2)
 
 

@@ -40,12 +40,14 @@ class Shipped:
     split: str
     labels: str
     classes: tuple[str, ...]
+    modality: str = "rgb"
 
 
 ROOMS = ("pretrain", "scene classes only", LABELS)
 SHIPPED: Mapping[str, Shipped] = {
     "rooms_vgg": Shipped("rooms_pretrain", "vgg", *ROOMS),
     "rooms_resnet": Shipped("rooms_pretrain", "resnet", *ROOMS),
+    "rooms_hha_resnet": Shipped("rooms_pretrain", "resnet", *ROOMS, "hha"),
     "objects_vgg": Shipped("objects_pretrain", "vgg", "train", "the 16 classes that judge nothing", TRAIN_CLASSES),
 }
 
@@ -58,7 +60,8 @@ def config_of(name: str, changes: Sequence[str] = ()) -> TrainConfig:
     """
     check_choice("network", name, SHIPPED)
     made = SHIPPED[name]
-    return find_experiment(made.experiment).config.override([f"network={made.network}", *changes])
+    own = (f"network={made.network}", f"modality={made.modality}")
+    return find_experiment(made.experiment).config.override([*own, *changes])
 
 
 def make(

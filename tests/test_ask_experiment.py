@@ -15,14 +15,15 @@ from ask_lib.models import backbones
 from ask_lib.models.ask import WEIGHTS
 from ask_lib.results import read_result
 from ask_lib.train.data import Batch
-from experiments import ask_nyudv2, ask_rows, ask_streams
-from experiments.ask_nyudv2 import GAINS, GRID, ROWS, SAME, Part, choose, main, stream_seed, values_of
+from experiments import ask_nyudv2, ask_rows, ask_streams, ask_whole
+from experiments.ask_nyudv2 import GAINS, GRID, RATES, ROWS, SAME, Part, choose, main, stream_seed, values_of
 from experiments.ask_rows import Regular, Row, over_frames, rights
 from experiments.ask_streams import Scenes, logic_digest, read_scenes
 
 WEIGHTS_FILE = Path(backbones.__file__).parent / "packaged" / "rooms_resnet.safetensors"
 SCENES = ("kitchen", "bedroom")
 TRAIN, TEST = 10, 4  # frames of a class
+WHOLE = "whole, global + local, full"
 SMALL = {"RGB": ROWS["RGB"], "global + local, full": ROWS["global + local, two scales"]}
 
 
@@ -48,15 +49,18 @@ def draw_folder(root: Path, *, other_test: bool = False) -> Path:
 
 def make_small(patch: pytest.MonkeyPatch) -> None:
     """The book's own network, frames of 64 x 64, two epochs, few rows."""
-    for module in (ask_streams, ask_rows, ask_nyudv2):
+    for module in (ask_streams, ask_rows, ask_whole, ask_nyudv2):
         patch.setattr(module, "NETWORK", "rooms_resnet")
-    for name, value in {"LAYER": "layer3", "SIZE": (64, 64), "EPOCHS": 2, "BATCH": 8}.items():
+    for name, value in {"ROWS": ("global + local, full",), "EPOCHS": 2, "BATCH": 8}.items():
+        patch.setattr(ask_whole, name, value)
+    for name, value in {"LAYER": "layer3", "SIZE": (64, 64), "CELLS": (8, 8), "EPOCHS": 2, "BATCH": 8}.items():
         patch.setattr(ask_streams, name, value)
-    for name, value in {"CELLS": (4, 4), "EPOCHS": 2, "BATCH": 8, "PROBE_C": (0.01, 1.0)}.items():
+    for name, value in {"EPOCHS": 2, "BATCH": 8, "PROBE_C": (0.01, 1.0)}.items():
         patch.setattr(ask_rows, name, value)
     fewer = {
         "ROWS": SMALL,
         "GRID": GRID[:2],
+        "RATES": RATES[:2],
         "CHOOSERS": ("global + local, full",),
         "STREAM_SEEDS": (0,),
         "SEEDS": (0,),
@@ -84,7 +88,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder where all stages went through."""
     place = tmp_path_factory.mktemp("whole")
     draw_folder(place / "nyuv2")
-    assert command("rows", place) == 0
+    assert command("rows", place) == command("whole", place) == 0
     return place
 
 
@@ -101,7 +105,7 @@ def without_seconds(content: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.slow
 def test_the_record_holds_every_run(whole: Path, capsys: pytest.CaptureFixture[str]):
     content = recorded(whole)
-    assert content["complete"] and set(content["rows"]) == {*SMALL, "rgb stream alone", "hha stream alone"}
+    assert content["complete"] and set(content["rows"]) == {*SMALL, "rgb stream alone", "hha stream alone", WHOLE}
     labels = torch.tensor([int(digit) for digit in content["details"]["labels"]])
     for name, row in content["rows"].items():
         (each,) = row["runs"].values()
@@ -109,9 +113,12 @@ def test_the_record_holds_every_run(whole: Path, capsys: pytest.CaptureFixture[s
         assert len(each["epochs"]) == 2 and sum(each["hits"]) == int(right.sum())
         assert each["numbers"]["test"] == pytest.approx(100 * float(right.mean()))  # classes of equal size
         assert each["numbers"]["validation"] == pytest.approx(each["epochs"][each["best_epoch"]], abs=0.01)
-        assert (each["numbers"].get("spread", 0) > 0) == (name == "global + local, full")
+        assert (each["numbers"].get("spread", 0) > 0) == (name in ("global + local, full", WHOLE))
+    for modality, scores in content["details"]["rates"].items():
+        alone = content["rows"][f"{modality} stream alone"]["runs"]["0"]["numbers"]
+        assert len(scores) == 2 and alone["validation"] == max(scores.values())
     assert content["values"]["K = 16"] == content["values"]["global + local, full"]
-    assert command("rows", whole) == 0
+    assert command("rows", whole) == command("whole", whole) == 0
     assert "begun" not in capsys.readouterr().out  # all is kept
 
 
@@ -125,24 +132,29 @@ def test_stopped_and_resumed_it_records_the_same(whole: Path, tmp_path: Path, mo
     def stop(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    for stage, module, name in (("streams", ask_streams, "judged"), ("rows", ask_rows, "_placed")):
+    for stage, module, name in (
+        ("streams", ask_streams, "on_validation"),
+        ("streams", ask_streams, "judged"),
+        ("rows", ask_rows, "_placed"),
+    ):
         with monkeypatch.context() as patch:  # all epochs are done, the end is not
             patch.setattr(module, name, stop)
             assert command(stage, tmp_path) == 130
     assert command("save", tmp_path) == 0
     part = recorded(tmp_path)
     assert not part["complete"] and set(part["rows"]) == {"rgb stream alone", "hha stream alone"}
-    assert command("rows", tmp_path) == 0
+    assert command("rows", tmp_path) == command("whole", tmp_path) == 0
     assert without_seconds(recorded(tmp_path)) == without_seconds(recorded(whole))
 
 
 @pytest.mark.slow
 def test_test_frames_decide_nothing(whole: Path, tmp_path: Path):
     draw_folder(tmp_path / "nyuv2", other_test=True)
-    assert command("rows", tmp_path) == 0
+    assert command("rows", tmp_path) == command("whole", tmp_path) == 0
     first, second = recorded(whole), recorded(tmp_path)
     assert first["settings"]["chosen"] == second["settings"]["chosen"]
-    assert first["details"]["regularisation"] == second["details"]["regularisation"]
+    for name in ("regularisation", "rates"):
+        assert first["details"][name] == second["details"][name]
     one, two = ([each for row in f["rows"].values() for each in row["runs"].values()] for f in (first, second))
     for key in ("epochs", "terms", "best_epoch"):
         assert [each[key] for each in one] == [each[key] for each in two]
@@ -251,8 +263,8 @@ def test_values_pair_the_seeds_that_both_rows_have():
     }
     values = values_of(runs, {"rgb": {"predicted": "1111"}, "seconds": 1.0}, labels)
     assert values["global, L_aux"] == values["K = 0"] == 75 and values["global"] == 75
-    assert values["gain: L_aux"] == 25  # of seed 0 alone
-    assert values["probe rgb"] == 50 and "gain: HHA" not in values
+    assert values["gain, L_aux"] == 25  # of seed 0 alone
+    assert values["probe rgb"] == 50 and "gain, HHA" not in values
 
 
 def test_a_digest_of_logic_passes_over_words(tmp_path: Path):

@@ -224,7 +224,8 @@ def test_a_benchmark_is_a_line():
 
 
 @pytest.mark.parametrize(
-    "name", ["scda", "components", "crow", "cross_layer_pooling", "interactive", "interactive_captum"]
+    "name",
+    ["scda", "components", "crow", "cross_layer_pooling", "interactive", "interactive_captum", "hha", "dlfs", "ask"],
 )
 def test_a_benchmark_runs(name: str, capsys: pytest.CaptureFixture[str]):
     assert suite.main(["--tiny", "--rounds", "2", name]) == 0

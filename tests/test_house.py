@@ -188,9 +188,11 @@ def test_no_large_file_and_no_foreign_script_is_committed():
 
 
 OF_THE_PAPERS = {  # what the papers bring beside the frame, and each method's budget in lines
+    "SCDA": (620, "methods/scda.py methods/encoding.py"),
     "ASK": (
-        1700,
-        "methods/dlfs.py methods/hha.py models/ask.py models/two_stream.py data/rgbd.py data/nyudv2.py data/sunrgbd.py",
+        1937,
+        "methods/dlfs.py methods/hha.py models/ask.py models/two_stream.py data/rgbd.py data/nyudv2.py data/sunrgbd.py "
+        "evaluate/keypoints.py train/tasks/ask.py",
     ),
     "CLP": (350, "methods/cross_layer_pooling.py represent/cross_layer.py"),
     "IA": (500, "methods/interactive.py represent/interactive.py"),
@@ -208,7 +210,7 @@ def test_the_library_stays_small():
         own = {name: lines.pop(name) for name in files.split()}
         assert sum(own.values()) < budget, (paper, own)
     largest = sorted(lines, key=lines.__getitem__)[-8:]
-    assert sum(lines.values()) < 7500, {name: lines[name] for name in largest}
+    assert sum(lines.values()) < 6920, {name: lines[name] for name in largest}
 
 
 def test_the_workflows_and_the_hooks_are_valid_yaml_with_least_rights():

@@ -14,6 +14,7 @@ import torch
 
 from ask_lib.data.rooms import Rooms
 from ask_lib.errors import ChoiceError, RangeError, ShapeError
+from ask_lib.methods.hha import hha
 from ask_scenes.rooms import (
     CATEGORIES,
     LABELS,
@@ -382,3 +383,13 @@ def test_data_set_shapes_and_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("ask_scenes.drawing.draw_shard", None)  # nothing is drawn again
     again = Rooms("val", 20, options=replace(TINY, exact=True), root=tmp_path, progress=False)
     assert torch.equal(rooms.rgb, again.rgb) and torch.equal(rooms.depth, again.depth)
+
+
+def test_hha_is_that_of_each_frame_and_its_camera(tmp_path: Path) -> None:
+    rooms = Rooms("val", 12, options=SMALL, root=tmp_path, progress=False)
+    levels = rooms.hha()
+    assert levels.shape == (12, 3, 48, 64) and levels.dtype == torch.uint8
+    for i in (0, 9, 10, 11):
+        focal = float(rooms.intrinsics[i, 0, 0])
+        camera = np.array([[focal, 0, 32.5], [0, focal, 24.5], [0, 0, 1]])  # its axis meets the middle of 1 ... 64
+        assert (levels[i].permute(1, 2, 0).numpy() == hha(rooms.depth[i].numpy(), camera)).all()

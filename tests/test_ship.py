@@ -17,6 +17,7 @@ from ask_lib.models.features import FeatureTap
 from ask_lib.models.small import SmallVGG, read_card, save_safetensors
 from ask_lib.train.config import differences
 from ask_lib.train.distributed import Process
+from ask_lib.train.tasks.rooms import ROOMS_SPECS
 from ask_scenes import objects, rooms
 from ask_scenes.objects import JUDGE_CLASSES, ObjectOptions
 from experiments import weights as shipping
@@ -59,6 +60,10 @@ def test_the_card_says_what_a_reader_must_know(name: str):
     assert card["command"] and card["commit"] and card["environment"]["torch"] and card["sha256"]
     assert not card["commit"].endswith("-dirty"), "train from a commit, so that it can be repeated"
     assert 30 < card["accuracy"]["value"] < 100
+    spec = ROOMS_SPECS[made.modality]
+    assert card["input"]["modality"] == made.modality and card["input"]["mean"] == list(spec.mean)
+    backbone = load_backbone(name, word(name))
+    assert (backbone.mean, backbone.std) == (spec.mean, spec.std)
 
 
 @NAMES
@@ -66,6 +71,11 @@ def test_the_card_holds_the_config_of_today(name: str):
     told = differences(card_of(name)["recipe"], shipping.config_of(name).to_dict())
     # Settings that came or went since then are not differences; those that both know are.
     assert [line for line in told if "None" not in line.replace(":", " ").split()] == [], "make weights"
+
+
+def test_the_twins_differ_in_their_data_only():
+    rgb, hha = (shipping.config_of(name).to_dict() for name in ("rooms_resnet", "rooms_hha_resnet"))
+    assert [line.split(":")[0] for line in differences(rgb, hha)] == ["modality"]
 
 
 @NAMES
@@ -83,7 +93,8 @@ def test_it_names_frames_that_it_never_saw(name: str):
     backbone = load_backbone(name, word(name))
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (backbone.mean, backbone.std))
     with torch.no_grad():
-        guess = backbone.network((frames.rgb.float() / 255 - mean) / std).argmax(1)
+        levels = frames.hha() if card_of(name)["input"]["modality"] == "hha" else frames.rgb
+        guess = backbone.network((levels.float() / 255 - mean) / std).argmax(1)
     right, said = (guess == frames.label).float().mean().item(), card_of(name)["accuracy"]["value"] / 100
     spread = (said * (1 - said) / len(guess)) ** 0.5
     assert abs(right - said) < 4 * spread

@@ -29,6 +29,11 @@ def plain():
     return build(config), config
 
 
+def test_an_input_that_the_data_lack_is_refused():
+    with pytest.raises(ChoiceError, match=r"modality.*rgb, depth"):
+        build(find_experiment("toy").config.override(["modality=hha"]))
+
+
 @pytest.mark.parametrize("modality", ["rgb", "depth"])
 def test_the_toy_is_learnt_by_heart(modality):
     changes = ["epochs=30", "count=120", "test_count=0", "validation=0", "augment.flip=0", "augment.shift=0"]

@@ -1,4 +1,4 @@
-"""The rooms config on a handful of frames of depth (tests/test_ship.py has RGB): from the data to the result."""
+"""The rooms config on a few frames of depth (tests/test_ship.py has RGB and HHA): from the data to the result."""
 
 from __future__ import annotations
 

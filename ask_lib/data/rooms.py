@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from ask_lib.data.frames import Frames
+from ask_lib.methods.hha import hha_batch
 from ask_scenes.rooms import RoomOptions
 from ask_scenes.rooms.split import drawing_of
 
@@ -42,6 +43,12 @@ class Rooms(Frames[RoomOptions]):
     def depth(self) -> torch.Tensor:
         """Sensor depth, ``(N, H, W)`` float32, metres, 0 = missing."""
         return self.depth_mm.float() / 1000
+
+    def hha(self) -> torch.Tensor:
+        """HHA of the sensor's depth, computed anew in each call: ``(N, 3, H, W)`` uint8."""
+        one = torch.tensor([[0, 0, 1], [0, 0, 1], [0, 0, 0]])  # HHA counts pixels from 1
+        parts = zip(torch.split(self.depth, 10), torch.split(self.intrinsics + one, 10), strict=True)
+        return torch.cat([hha_batch(depth, cameras) for depth, cameras in parts])
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         held = ("rgb", "key_mask", "category", "intrinsics", "pose", "label")

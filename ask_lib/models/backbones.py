@@ -33,7 +33,7 @@ class Backbone:
 
     Attributes:
         weights: For a person: "untrained, seed 0", "torchvision IMAGENET1K_V1", "file NAME (sha256 1234abcd)".
-        mean: Of RGB in 0..1; it is subtracted, then ``std`` divides.
+        mean: Of RGB in 0..1 (of HHA, for a network of HHA); it is subtracted, then ``std`` divides.
         default_layers: Shallow to deep; the last is the final feature map.
         classes: Names of the ``num_classes`` outputs, where they are known.
         input_size: Short side of the images that it was trained on.
@@ -205,13 +205,16 @@ def _small_vgg(data: str, num_classes: int) -> BackboneSpec:
 BACKBONES: dict[str, BackboneSpec] = {
     "objects_vgg": _small_vgg("objects", 16),
     "rooms_vgg": _small_vgg("rooms", 10),
-    "rooms_resnet": BackboneSpec(
-        SmallResNet,
-        {"layer1": 4, "layer2": 8, "layer3": 8, "layer4": 16},
-        num_classes=10,
-        packaged={"rooms": _PACKAGED / "rooms_resnet.safetensors"},
-        input_size=120,
-    ),
+    **{
+        name: BackboneSpec(
+            SmallResNet,
+            {"layer1": 4, "layer2": 8, "layer3": 8, "layer4": 16},
+            num_classes=10,
+            packaged={"rooms": _PACKAGED / f"{name}.safetensors"},
+            input_size=120,
+        )
+        for name in ("rooms_resnet", "rooms_hha_resnet")
+    },
     "squeezenet1_0": _plain("squeezenet1_0", {"features.1": 2, "features.5": 4, "features.10": 8, "features.12": 16}),
     "squeezenet1_1": _plain("squeezenet1_1", _SQUEEZENET1_1),
     "squeezenet1_1_places365": BackboneSpec(leaky_squeezenet1_1, _SQUEEZENET1_1, num_classes=365),

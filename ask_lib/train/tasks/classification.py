@@ -35,9 +35,9 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {"tiny": tiny, "vgg": SmallVGG, 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationConfig(TrainConfig):
-    """Settings of an experiment that classifies RGB or depth with a small network."""
+    """Settings of an experiment that classifies RGB, depth or HHA with a small network."""
 
-    modality: str = "rgb"  # or depth
+    modality: str = "rgb"  # or depth, hha: where the data have it
     network: str = "resnet"  # one of NETWORKS
     norm: str = "batch"  # one of NORMS
     count: int = 1500  # pictures to train and validate on
@@ -45,7 +45,7 @@ class ClassificationConfig(TrainConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("modality", self.modality, ("rgb", "depth"))
+        check_choice("modality", self.modality, ("rgb", "depth", "hha"))
         check_choice("network", self.network, NETWORKS)
         check_choice("norm", self.norm, NORMS)
         check_range("count", self.count, 1)
@@ -60,9 +60,10 @@ def classification_task(
     data_version: str,
 ) -> Task:
     """The task of these settings; ``parts`` are the data to train, validate and test on."""
+    check_choice("modality", config.modality, specs)
     train, validation, test = parts
     return Task(
-        network=NETWORKS[config.network](num_classes, 3 if config.modality == "rgb" else 1, config.norm),
+        network=NETWORKS[config.network](num_classes, 1 if config.modality == "depth" else 3, config.norm),
         step=classification_step(config.modality),
         predict=classification_predict(config.modality),
         num_classes=num_classes,

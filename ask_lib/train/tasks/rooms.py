@@ -14,6 +14,7 @@ from ask_lib.train.tasks.classification import ClassificationConfig, classificat
 ROOMS_SPECS = {
     "rgb": InputSpec(kind="image", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
     "depth": InputSpec(kind="map", mean=(2.5,), std=(1.5,)),  # metres; round numbers, not fitted
+    "hha": InputSpec(kind="levels", mean=(0.3, 0.3, 0.3), std=(0.2, 0.3, 0.2)),  # round, too
 }
 
 
@@ -41,8 +42,8 @@ def rooms_pretrain(config: ClassificationConfig) -> Task:
     from ask_scenes.rooms import LABELS, VERSION
 
     rooms = Rooms("pretrain", config.count + config.test_count)  # drawn once and then read from the cache
-    inputs = {"rgb": torch.as_tensor(rooms.rgb), "depth": torch.as_tensor(rooms.depth).float()[:, None]}
-    whole = TensorData(inputs, torch.as_tensor(rooms.label).long())
+    made = {"rgb": lambda: rooms.rgb, "depth": lambda: rooms.depth[:, None], "hha": rooms.hha}
+    whole = TensorData({config.modality: made[config.modality]()}, rooms.label)
     frames = torch.arange(len(whole.labels))
     train, validation = split(Subset(whole, frames[: config.count]), config.validation)
     parts = (train, validation, Subset(whole, frames[config.count :]))
