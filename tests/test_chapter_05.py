@@ -11,6 +11,9 @@ import torch
 
 from ask_lib.methods.hha import gravity, hha, normals
 from ask_lib.results import summarise
+from ask_lib.train.loop import fit
+from ask_lib.train.run import build
+from ask_lib.train.tasks import find_experiment
 from ask_scenes.rooms import RoomOptions, render_room
 from tests.chapter import in_markdown
 from tests.test_hha import SMALL, corner
@@ -240,3 +243,12 @@ def test_the_recorded_rooms_are_other_draws_than_the_page_s_and_as_many():
     assert 0 not in recorded["seeds"] and len(recorded["seeds"]) >= 5
     assert recorded["settings"]["frames"] == expected_of("book")["05_depth_and_hha"]["frames"]["value"]
     assert recorded["command"].startswith("python -m ") and not recorded["commit"].endswith("+changes")
+
+
+@pytest.mark.slow
+def test_whole_networks_train_at_gpu(capsys: pytest.CaptureFixture[str]):
+    (source,) = (cell for cell in cells() if "rooms_pretrain" in cell)
+    exec(source, {"whole_epochs": 1, "frames": 7, "fit": fit, "build": build, "find_experiment": find_experiment})
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["depth", "hha"]
+    exec(source, {"whole_epochs": 0})
+    assert not capsys.readouterr().out
