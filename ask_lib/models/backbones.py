@@ -213,7 +213,7 @@ BACKBONES: dict[str, BackboneSpec] = {
             packaged={"rooms": _PACKAGED / f"{name}.safetensors"},
             input_size=120,
         )
-        for name in ("rooms_resnet", "rooms_hha_resnet")
+        for name in ("rooms_resnet",)
     },
     "squeezenet1_0": _plain("squeezenet1_0", {"features.1": 2, "features.5": 4, "features.10": 8, "features.12": 16}),
     "squeezenet1_1": _plain("squeezenet1_1", _SQUEEZENET1_1),
