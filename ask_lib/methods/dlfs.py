@@ -4,7 +4,7 @@ A 1x1 convolution draws K maps from those of RGB and depth; the centre of mass o
 both modalities are read there, by bilinear interpolation. All of it has gradients: class labels alone move the points.
 
 Source: ASK: Adaptively Selecting Key Local Features for RGB-D Scene Recognition, IEEE Transactions on Image Processing.
-Its equations 6 to 8 are gradients, which autograd takes (As printed, 6 sums over u and v, which it must not, and 7
+Its equations 6 to 8 are gradients, which autograd takes. (As printed, 6 sums over u and v, which it must not, and 7
 and 8 compare v with y_j, not u.) Keypoints are (x, y): column and row, in cells of the
 map, centres at integers. (The paper's equation 4 pairs x with the row, its equation 5 with the column.)
 Shapes that do not fit raise a ``ShapeError``, throughout.
