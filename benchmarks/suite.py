@@ -108,6 +108,55 @@ def crow_pooling(size: Size) -> Iterator[Ratio]:
     yield Ratio(f"CroW {batch} x {channels} x {side} x {side} / numpy loop", ours, theirs)
 
 
+def cross_layer_pooling(size: Size) -> Iterator[Ratio]:
+    """Cross-layer pooling beside the bare product, and beside the loop over channels."""
+    from benchmarks.cross_layer_pooling import compare
+
+    batch, channels, side = (2, 8, 7) if size.tiny else (8, 512, 14)
+    with torch.inference_mode():
+        bare, ours, loop = compare(batch, channels, side, size.rounds, size.device)
+    name = f"cross-layer pooling {batch} x {channels} x {channels} x {side} x {side}"
+    yield Ratio(f"{name} / bare product", ours, bare)
+    yield Ratio(f"{name}: loop over channels / bare product", loop, bare)
+
+
+def interactive(size: Size) -> Iterator[Ratio]:
+    """InterActive of all layers beside the forward pass."""
+    from benchmarks.interactive import compare
+
+    batch = 1 if size.device == "cpu" else 16
+    forward, ours = compare(size.rounds, size.device, tiny=size.tiny, batch=batch, captum=False)
+    yield Ratio(f"InterActive, {ours.name.removeprefix('ask_lib, ')}, {batch} images / forward pass", ours, forward)
+
+
+def interactive_captum(size: Size) -> Iterator[Ratio]:
+    """Captum's loop over all layers beside the forward pass."""
+    from benchmarks.interactive import compare
+
+    forward, _, loop = compare(2, size.device, tiny=size.tiny)  # it is slow
+    yield Ratio("InterActive with captum, layer by layer / forward pass", loop, forward)
+
+
+def hha_frame(size: Size) -> Iterator[Ratio]:
+    """HHA of one depth frame beside the usual port's steps in plain numpy."""
+    from benchmarks.hha import compare
+
+    height, width = (24, 32) if size.tiny else (480, 640)
+    theirs, ours = compare(height, width, min(size.rounds, 3), size.device)
+    yield Ratio(f"HHA of {height} x {width} / plain numpy", ours, theirs)
+
+
+def dlfs_sampling(size: Size) -> Iterator[Ratio]:
+    """Soft-argmax and sampling, forward and backward, beside kornia and grid_sample."""
+    from benchmarks.dlfs import compare
+
+    batch, count, channels = (2, 3, 8) if size.tiny else (64, 16, 512)
+    for side in (7, 14):
+        theirs, ours = compare((batch, count, channels, side), size.rounds, size.device)
+        name = f"soft-argmax and sampling, K = {count}, 2 x {batch} x {channels} x {side} x {side}"
+        yield Ratio(f"{name} / kornia + grid_sample", ours, theirs)
+
+
 def feature_tap(size: Size) -> Iterator[Ratio]:
     """FeatureTap beside the bare forward pass."""
     from ask_lib.models.backbones import load_backbone
@@ -154,6 +203,15 @@ def training(size: Size) -> Iterator[Ratio]:
     yield Ratio(f"training {steps} steps of {batch} pictures / bare forward + backward", ours, theirs)
 
 
+def ask(size: Size) -> Iterator[Ratio]:
+    """A training step of ASK beside the bare two-stream step."""
+    from benchmarks.ask import compare
+
+    backbone, batch, side = ("rooms_resnet", 4, 64) if size.tiny else ("resnet18", 8, 224)
+    theirs, ours = compare(backbone, batch, side, size.rounds, size.device)
+    yield Ratio(f"ASK, {backbone}, a step of {batch} pairs of {side} / two encoders, average, linear", ours, theirs)
+
+
 def rooms(size: Size) -> Iterator[Ratio]:
     """Drawing rooms in one batch beside one after the other on one CPU core."""
     from ask_scenes.drawing import one_thread
@@ -183,8 +241,14 @@ BENCHMARKS: dict[str, Callable[[Size], Iterator[Ratio]]] = {
     "scda": scda_pooling,
     "components": components,
     "crow": crow_pooling,
+    "cross_layer_pooling": cross_layer_pooling,
+    "interactive": interactive,
+    "interactive_captum": interactive_captum,
+    "hha": hha_frame,
+    "dlfs": dlfs_sampling,
     "feature_tap": feature_tap,
     "training": training,
+    "ask": ask,
     "rooms": rooms,
 }
 

@@ -68,9 +68,17 @@ def found_down(rooms: Rooms) -> torch.Tensor:
     return gravity(normals(z, cameras_of(rooms), (COARSE,), z > 0)[0])
 
 
-def hha_along(rooms: Rooms, down: torch.Tensor) -> torch.Tensor:
-    """HHA with gravity given, ``(N, 3)``, in place of found: uint8, ``(N, 3, H, W)``."""
-    z, camera = rooms.depth.double(), cameras_of(rooms)
+def hha_along(z: torch.Tensor, camera: torch.Tensor, down: torch.Tensor) -> torch.Tensor:
+    """HHA with gravity given in place of found.
+
+    Args:
+        z: Depth, metres, 0 = missing: ``(N, H, W)``, float64.
+        camera: ``(N, 3, 3)``, float64; the first pixel is 1.
+        down: Gravity's direction, ``(N, 3)``, float64.
+
+    Returns:
+        uint8, ``(N, 3, H, W)``.
+    """
     known = z > 0
     (fine,) = normals(z, camera, (FINE,), known)
     height, width = z.shape[1:]
@@ -88,17 +96,18 @@ def hha_along(rooms: Rooms, down: torch.Tensor) -> torch.Tensor:
 def pictures_of(rooms: Rooms) -> dict[str, torch.Tensor]:
     """Each of ``INPUTS``, uint8 ``(N, 3, H, W)``; depth has 51 levels a metre."""
     count, height, width = rooms.depth.shape
+    z, camera = rooms.depth.double(), cameras_of(rooms)
     depth = (51 * rooms.depth).round().clamp(0, 255).to(torch.uint8)
     row = torch.linspace(0, 255, height).to(torch.uint8)[:, None].expand(count, height, width)
     column = torch.linspace(0, 255, width).to(torch.uint8).expand(count, height, width)
-    whole = hha_batch(rooms.depth, cameras_of(rooms))
+    whole = hha_batch(rooms.depth, camera)
     upright = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64).expand(count, 3)
     once = {"depth": depth} | dict(zip(CHANNELS, whole.unbind(dim=1), strict=True))
     return {name: levels[:, None].expand(-1, 3, -1, -1) for name, levels in once.items()} | {
         "depth, row, column": torch.stack([depth, row, column], dim=1),
         "HHA": whole,
-        "HHA, gravity fixed": hha_along(rooms, upright),
-        "HHA, true gravity": hha_along(rooms, true_down(rooms)),
+        "HHA, gravity fixed": hha_along(z, camera, upright),
+        "HHA, true gravity": hha_along(z, camera, true_down(rooms)),
     }
 
 
@@ -123,15 +132,25 @@ def some_pixels(rooms: Rooms, seed: int) -> tuple[torch.Tensor, torch.Tensor, to
 
 def pixel_accuracy(splits: Mapping[str, Rooms], pictures: Mapping[str, torch.Tensor], seed: int) -> dict[str, float]:
     """Percent of pixels whose surface the tree names, mean over surfaces, for each split but the one it learned on."""
-    from sklearn.tree import DecisionTreeClassifier
-
     at = {name: some_pixels(rooms, seed) for name, rooms in splits.items()}
     kinds = {name: surfaces_of(rooms)[at[name]].numpy() for name, rooms in splits.items()}
-    values = {name: pictures[name].permute(0, 2, 3, 1)[at[name]].numpy() for name in splits}
+    return tree_accuracy({name: pictures[name].permute(0, 2, 3, 1)[at[name]].numpy() for name in splits}, kinds)
+
+
+def tree_accuracy(values: Mapping[str, np.ndarray], kinds: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Accuracy in percent, mean over surfaces, of a tree that learns on the first split, for each other one.
+
+    Args:
+        values: Of each split, three numbers of each pixel: ``(M, 3)``.
+        kinds: The pixels' surfaces, ``(M,)``, index into ``SURFACES``.
+    """
+    from sklearn.tree import DecisionTreeClassifier
+
+    first, *others = values
     tree = DecisionTreeClassifier(max_leaf_nodes=LEAVES, class_weight="balanced", random_state=0)
-    tree.fit(values["train"], kinds["train"])
+    tree.fit(values[first], kinds[first])
     found = {}
-    for name in list(splits)[1:]:
+    for name in others:
         right = tree.predict(values[name]) == kinds[name]
         found[name] = 100 * float(np.mean([right[kinds[name] == kind].mean() for kind in np.unique(kinds[name])]))
     return found

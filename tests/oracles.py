@@ -126,6 +126,158 @@ def bounding_box(mask: Mask, height: int, width: int) -> list[int]:
     return [min(xs), min(ys), max(xs) + 1, max(ys) + 1]
 
 
+# --- CLP ----------------------------------------------------------------------------------------------------------
+
+
+def patch(features: Features, y: int, x: int, m: int, n: int) -> Vector:
+    """The m x n cells about (y, x), row by row, column by column, channel by channel; zeros beyond the border."""
+    height, width = len(features[0]), len(features[0][0])
+    found = []
+    for j in range(y - (m - 1) // 2, y + m // 2 + 1):
+        for i in range(x - (n - 1) // 2, x + n // 2 + 1):
+            inside = 0 <= j < height and 0 <= i < width
+            found += [channel[j][i] if inside else 0.0 for channel in features]
+    return found
+
+
+def cross_layer(local: Features, weights: Features, m: int, n: int, stride: int = 1) -> Vector:
+    """[CLP-1]: unit i of the next layer weighs the patch that its kernel sees."""
+    pooled = []
+    for a in weights:
+        block = [0.0] * (m * n * len(local))
+        for v, row in enumerate(a):
+            for u, response in enumerate(row):
+                x = patch(local, v * stride, u * stride, m, n)
+                block = [total + response * value for total, value in zip(block, x, strict=True)]
+        pooled += block
+    return pooled
+
+
+def port_normalized(pooled: Vector, channels: int) -> Vector:
+    """As a third party's port of the authors' code: per channel, whole vector standardised, root, unit length."""
+    size = len(pooled) // channels
+    z = [value for k in range(channels) for value in unit(pooled[k * size : (k + 1) * size])]
+    average = math.fsum(z) / len(z)
+    deviation = math.sqrt(math.fsum((value - average) ** 2 for value in z) / (len(z) - 1))
+    z = [(value - average) / deviation for value in z]
+    return unit([math.copysign(math.sqrt(abs(value)), value) for value in z])
+
+
+# --- IA -----------------------------------------------------------------------------------------------------------
+
+
+class Neurons:
+    """A network as single neurons: each has its kind, its bias, and its connections, a weight for each source.
+
+    A layer is ``[channel][y][x]``, numbers of neurons. Sources come before those who read them.
+    """
+
+    def __init__(self, channels: int, height: int, width: int) -> None:
+        self.kind: list[str] = []
+        self.sources: list[dict[int, float]] = []
+        self.bias: list[float] = []
+        self.made: list[list] = []  # every layer, in order
+        self.images = [[[self.add("image", {}) for _ in range(width)] for _ in range(height)] for _ in range(channels)]
+
+    def add(self, kind: str, sources: dict[int, float], bias: float = 0.0) -> int:
+        self.kind.append(kind)
+        self.sources.append(sources)
+        self.bias.append(bias)
+        return len(self.kind) - 1
+
+    def convolution(
+        self, layer: list, weight: list, bias: Vector, size: tuple[int, int], kind: str = "relu",
+        stride: int = 1, padding: int = 0, dilation: int = 1, groups: int = 1, skip: list | None = None,
+    ) -> list:  # fmt: skip
+        """``weight`` is ``[channel][channel in its group][y][x]``; ``skip`` is a layer that is added, each by 1."""
+        found = []
+        for o, kernel in enumerate(weight):
+            first = o * groups // len(weight) * len(kernel)
+            found.append([[0] * size[1] for _ in range(size[0])])
+            for v in range(size[0]):
+                for u in range(size[1]):
+                    sources = {} if skip is None else {skip[o][v][u]: 1.0}
+                    for c, plane in enumerate(kernel):
+                        for j, row in enumerate(plane):
+                            for i, value in enumerate(row):
+                                y, x = v * stride - padding + j * dilation, u * stride - padding + i * dilation
+                                if 0 <= y < len(layer[0]) and 0 <= x < len(layer[0][0]):
+                                    sources[layer[first + c][y][x]] = value
+                    found[o][v][u] = self.add(kind, sources, bias[o])
+        self.made.append(found)
+        return found
+
+    def pooling(
+        self, layer: list, kind: str, kernel: int, stride: int, size: tuple[int, int], padding: int = 0
+    ) -> list:
+        """``max``, or ``sum`` for the average of whole windows."""
+        found = []
+        for channel in layer:
+            found.append([[0] * size[1] for _ in range(size[0])])
+            for v in range(size[0]):
+                for u in range(size[1]):
+                    ys = range(max(0, v * stride - padding), min(len(channel), v * stride - padding + kernel))
+                    xs = range(max(0, u * stride - padding), min(len(channel[0]), u * stride - padding + kernel))
+                    cells = [channel[y][x] for y in ys for x in xs]
+                    found[-1][v][u] = self.add(kind, {cell: 1 / len(cells) for cell in cells})
+        self.made.append(found)
+        return found
+
+    def run(self, image: Features) -> Vector:
+        """[IA-1]: every neuron's response."""
+        found: Vector = [value for channel in image for row in channel for value in row]
+        for n in range(len(found), len(self.kind)):
+            if self.kind[n] == "max":
+                found.append(max(found[s] for s in self.sources[n]))
+                continue
+            total = math.fsum([found[s] * weight for s, weight in self.sources[n].items()] + [self.bias[n]])
+            found.append(max(total, 0.0) if self.kind[n] == "relu" else total)
+        return found
+
+    def slopes(self, responses: Vector, top: dict[int, float]) -> Vector:
+        """[IA-4]: from the scores of T's neurons down to every other one."""
+        found = [top.get(n, 0.0) for n in range(len(self.kind))]
+        for n in reversed(range(len(self.kind))):
+            if self.kind[n] == "max":
+                found[self.taken(n, responses)] += found[n]
+            elif self.kind[n] != "relu" or responses[n] > 0:
+                for s, weight in self.sources[n].items():
+                    found[s] += found[n] * weight
+        return found
+
+    def taken(self, n: int, responses: Vector) -> int:
+        return max(self.sources[n], key=lambda s: responses[s])  # the first of equals
+
+    def activeness(self, layer: list, responses: Vector, slopes: Vector, taken_only: bool = False) -> Features:
+        """[IA-6], [IA-7], [IA-8]: over all neurons that read a neuron of the layer."""
+        readers: dict[int, list[int]] = {}
+        for n, sources in enumerate(self.sources):
+            for s in sources:
+                if not taken_only or self.kind[n] != "max" or self.taken(n, responses) == s:
+                    readers.setdefault(s, []).append(n)
+
+        def of(x: int) -> float:
+            return math.fsum(responses[x] * (slopes[n] if responses[n] > 0 else 0.0) for n in readers.get(x, []))
+
+        return [[[of(x) for x in row] for row in channel] for channel in layer]
+
+
+def top_scores(layers: list[list], responses: Vector, p: float) -> dict[int, float]:
+    """[IA-2] and [IA-5], with a positive sign, of a layer that may consist of several maps."""
+    channels = [[n for row in channel for n in row] for layer in layers for channel in layer]
+    means = [math.fsum(responses[n] for n in cells) / len(cells) for cells in channels]
+    if math.isinf(p):
+        sizes = [abs(mean) for mean in means]
+        values = [float(d == sizes.index(max(sizes))) for d in range(len(means))]
+    else:
+        values = [p * abs(mean) ** (p - 1) if mean else 0.0 for mean in means]
+    return {
+        n: math.copysign(value, mean) / len(cells)
+        for cells, mean, value in zip(channels, means, values, strict=True)
+        for n in cells
+    }
+
+
 # --- encodings ----------------------------------------------------------------------------------------------------
 
 

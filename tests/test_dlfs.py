@@ -27,6 +27,7 @@ from ask_lib.methods.dlfs import (
     strongest_cells,
     triplet_correlation_loss,
 )
+from benchmarks import dlfs as benchmark
 from tests import oracles
 
 sizes = st.integers(1, 7)
@@ -185,6 +186,19 @@ def test_ask_2_the_width_is_the_largest_multiple_of_k():
     widths = {k: DLFS(512, k).conv.out_channels for k in (1, 3, 9, 16, 25, 36)}  # type: ignore[union-attr]
     assert widths == {1: 512, 3: 510, 9: 504, 16: 512, 25: 500, 36: 504}
     assert DLFS(512, 25, grouping="single").conv.out_channels == 25  # type: ignore[union-attr]
+
+
+def test_ask_1_the_maps_of_both_are_one_convolution_over_both_and_so_are_the_gradients():
+    """Tag: [ASK-1]. The network adds the two modalities' convolutions, which spares a copy of their maps."""
+    rgb, depth = draw(2, 4, 3, 5).requires_grad_(), draw(2, 4, 3, 5, seed=1).requires_grad_()
+    select = DLFS(4, 2).double()
+    assert select.conv is not None
+    plain = select.conv(torch.cat([rgb, depth], dim=1)).view(2, 2, 2, 3, 5).sum(dim=2)
+    found, factor, leaves = select(rgb, depth).maps, draw(*plain.shape, seed=2), (rgb, depth, select.conv.weight)
+    close(found, plain.detach())
+    expected = torch.autograd.grad((plain * factor).sum(), leaves)
+    for one, other in zip(torch.autograd.grad((found * factor).sum(), leaves), expected, strict=True):
+        close(one, other)
 
 
 def test_ask_2_a_relu_between_convolution_and_sum():
@@ -364,3 +378,14 @@ def test_zero_descriptors_and_wrong_input():
         triplet_correlation_loss(zeros, LABELS, mining="batch-hrad")
     with pytest.raises(ShapeError, match="at least one cell"):
         expected_coordinates(torch.zeros(1, 1, 0, 4))
+
+
+def test_the_benchmark_holds_us_against_kornia_and_prints_a_ratio(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    tiny = ["--sides", "5", "--batch", "2", "--keypoints", "3", "--channels", "4", "--rounds", "2"]
+    benchmark.main(tiny)
+    assert "5x5" in capsys.readouterr().out
+    monkeypatch.setattr(benchmark, "ours", lambda maps, rgb, depth: benchmark.usual(maps, depth, rgb))
+    with pytest.raises(AssertionError):
+        benchmark.main(tiny)

@@ -20,7 +20,8 @@ MODULES = [
 ]
 WITHOUT = {  # steps and helpers, which their neighbours' examples show
     "Images", "Representation", "check_map", "extract", "lower_mask",
-    "mean_mask", "rmac_regions", "scda_flip_plus", "Coded", "SCDAPlus", "Selection", "WithMirror",
+    "mean_mask", "rmac_regions", "scda_flip_plus", "Coded", "SCDAPlus", "Selection", "WithMirror", "extract_to_file",
+    "activeness", "fully_convolutional", "gradient_times_input", "propagate", "rescore",
 }  # fmt: skip
 
 

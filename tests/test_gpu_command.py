@@ -223,7 +223,10 @@ def test_a_benchmark_is_a_line():
     assert re.fullmatch(r"naps: \d+\.\d\d ms / \d+\.\d\d ms = 0\.\d{3}", line("naps", ours, theirs))
 
 
-@pytest.mark.parametrize("name", ["scda", "components", "crow"])
+@pytest.mark.parametrize(
+    "name",
+    ["scda", "components", "crow", "cross_layer_pooling", "interactive", "interactive_captum", "hha", "dlfs", "ask"],
+)
 def test_a_benchmark_runs(name: str, capsys: pytest.CaptureFixture[str]):
     assert suite.main(["--tiny", "--rounds", "2", name]) == 0
     lines = capsys.readouterr().out.splitlines()

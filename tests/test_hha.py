@@ -12,6 +12,7 @@ from PIL import Image
 from ask_lib.errors import RangeError, ShapeError
 from ask_lib.methods.hha import SIGMA_8BIT, gravity, hha, hha_batch, normals, smooth
 from ask_lib.results import read_result
+from benchmarks import hha as benchmark
 from experiments import hha_quantised
 from tests import oracles
 from tests.conftest import ROOT
@@ -210,6 +211,16 @@ def test_the_record_of_8_bits_is_made_again(tmp_path: Path, monkeypatch: pytest.
     made, kept = (read_result(folder / "hha_quantised.json")["values"] for folder in (tmp_path, ROOT / "results"))
     assert made == pytest.approx(kept, abs=0.01)
     assert hha_quantised.main(["--out", str(tmp_path), "--frame", str(tmp_path / "none.png")]) == 2
+
+
+def test_the_benchmarks_plain_form_agrees_and_the_goal_is_printed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    benchmark.main(["--size", "24", "32", "--rounds", "2"])
+    assert "processor time; the goal" in capsys.readouterr().out
+    monkeypatch.setattr(benchmark, "hha", lambda depth, camera: 255 - hha(depth, camera))
+    with pytest.raises(AssertionError, match="grey levels"):
+        benchmark.main(["--size", "24", "32", "--rounds", "2"])
 
 
 @pytest.mark.gpu

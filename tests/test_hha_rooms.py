@@ -20,8 +20,9 @@ def rooms() -> Rooms:
 
 
 def test_with_the_direction_that_it_finds_it_is_the_librarys(rooms: Rooms):
-    ours = experiment.hha_along(rooms, experiment.found_down(rooms))
-    theirs = hha_batch(rooms.depth, experiment.cameras_of(rooms))
+    cameras = experiment.cameras_of(rooms)
+    ours = experiment.hha_along(rooms.depth.double(), cameras, experiment.found_down(rooms))
+    theirs = hha_batch(rooms.depth, cameras)
     assert (ours == theirs).double().mean() > 0.999
     assert (ours.int() - theirs.int()).abs().max() <= 1
 

@@ -32,7 +32,7 @@ from ask_lib.train.tasks.toy import SPECS, shapes
 # The server imports torch once (its optimisers import the compiler, the slowest part); a child is then a quick fork.
 spawner = multiprocessing.get_context("forkserver")
 spawner.set_forkserver_preload(
-    ["ask_lib.train.run", "ask_lib.train.tasks.toy", "torch._dynamo", "tests.train_children"]
+    ["ask_lib.train.run", "ask_lib.train.tasks.toy", "ask_lib.train.tasks.ask", "torch._dynamo", "tests.train_children"]
 )
 
 RESTLESS = TrainConfig(
@@ -170,14 +170,15 @@ def command_line(words: list[str]) -> None:
     main(words)
 
 
-def one_of_two(rank: int, port: int, changes: list[str], out: Path, how: str) -> None:
-    """One of two gloo processes that train ``toy``; an error's text goes to a file."""
+def one_of_two(rank: int, port: int, changes: list[str], out: Path, how: str, experiment: str) -> None:
+    """One of two gloo processes that train; an error's text goes to a file."""
     torch.set_num_threads(1)
+    os.environ["ASK_CACHE"] = str(out.parent / "cache")
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     if how == "taken":
         checkpoint.PATIENCE = 0.0
-    config = find_experiment("toy").config.override(changes)
+    config = find_experiment(experiment).config.override(changes)
     with init("cpu") as process:
         task = build(config)
         if how == "workers":
@@ -196,12 +197,14 @@ def spoilt(step):
     return lambda *given: {"main": step(*given)["main"] * float("nan")}
 
 
-def train_in_two(changes: list[str], out: Path, how: str = "", kill: bool = False) -> list[int | None]:
-    """Train ``toy`` in two processes, killed after their first checkpoint if so wished; returns their exit codes."""
+def train_in_two(
+    changes: list[str], out: Path, how: str = "", kill: bool = False, experiment: str = "toy"
+) -> list[int | None]:
+    """Train in two processes, killed after their first checkpoint if so wished; returns their exit codes."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    arguments = [(rank, port, changes, out, how) for rank in (0, 1)]
+    arguments = [(rank, port, changes, out, how, experiment) for rank in (0, 1)]
     children = [spawner.Process(target=one_of_two, args=given) for given in arguments]
     for child in children:
         child.start()

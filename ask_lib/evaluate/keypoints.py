@@ -1,7 +1,6 @@
 """Where keypoints fall, by the labels of pixels, and where those of other images would: the control.
 
-Keypoints are (x, y) in cells of a map whose cells tile the image, centres at integers. Shapes that do not fit raise a
-``ShapeError``.
+Keypoints are (x, y) in cells of a map whose cells tile the image. Shapes that do not fit raise a ``ShapeError``.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ def labels_under(labels: torch.Tensor, keypoints: torch.Tensor, size: tuple[int,
     check_shape("keypoints", keypoints, ("M", "K", 2), "One (x, y) a keypoint, for each image.")
     scale = [labels.shape[2] / size[1], labels.shape[1] / size[0]]
     x, y = ((keypoints.double() + 0.5) * torch.tensor(scale, dtype=torch.float64)).floor().long().unbind(dim=2)
-    for name, place, side in (("x", x, labels.shape[2]), ("y", y, labels.shape[1])):
-        check_range(f"least {name} of the keypoints, in pixels", int(place.min()), 0)
-        check_range(f"largest {name} of the keypoints, in pixels", int(place.max()), 0, side - 1)
+    check_range("least coordinate of the keypoints, in pixels", min(int(x.min()), int(y.min())), 0)
+    check_range("largest x of the keypoints, in pixels", int(x.max()), 0, labels.shape[2] - 1)
+    check_range("largest y of the keypoints, in pixels", int(y.max()), 0, labels.shape[1] - 1)
     return labels[:, y, x]
 
 
@@ -65,8 +64,7 @@ def cell_counts(labels: torch.Tensor, size: tuple[int, int], num_labels: int) ->
     check_range("largest label", int(labels.max()), 0, num_labels - 1)
     y, x = ((2 * torch.arange(n) + 1) * cells // (2 * n) for n, cells in zip(labels.shape[1:], size, strict=True))
     cell, cells = y[:, None] * size[1] + x, size[0] * size[1]  # (H, W)
-    numbers = ((one.long() * cells + cell).flatten() for one in labels)
-    counted = [number.bincount(minlength=num_labels * cells) for number in numbers]
+    counted = [(one.long() * cells + cell).flatten().bincount(minlength=num_labels * cells) for one in labels]
     return torch.stack(counted).view(len(labels), num_labels, *size)
 
 

@@ -4,7 +4,7 @@ A 1x1 convolution draws K maps from those of RGB and depth; the centre of mass o
 both modalities are read there, by bilinear interpolation. All of it has gradients: class labels alone move the points.
 
 Source: ASK: Adaptively Selecting Key Local Features for RGB-D Scene Recognition, IEEE Transactions on Image Processing.
-Its equations 6 to 8 are gradients, which autograd takes (As printed, 6 sums over u and v, which it must not, and 7
+Its equations 6 to 8 are gradients, which autograd takes. (As printed, 6 sums over u and v, which it must not, and 7
 and 8 compare v with y_j, not u.) Keypoints are (x, y): column and row, in cells of the
 map, centres at integers. (The paper's equation 4 pairs x with the row, its equation 5 with the column.)
 Shapes that do not fit raise a ``ShapeError``, throughout.
@@ -213,29 +213,29 @@ class DLFS(nn.Module):
         """Both ``(B, C, H, W)``, of one layer."""
         check_map(rgb)
         check_shape("depth", depth, tuple(rgb.shape), _ONE_LAYER)
-        both = torch.cat([rgb, depth], dim=1)  # (B, 2C, H, W)
-        maps = self._maps({"rgb": rgb, "depth": depth}.get(self.points, both))
-        keypoints = self._placed(both) if maps is None else soft_argmax(maps, self.temperature)
-        local = sample(both, keypoints)  # (B, K, 2C): one product for both modalities
-        return Selection(maps, keypoints, *local.chunk(2, dim=2))
+        maps = self._maps({"rgb": [rgb], "depth": [depth]}.get(self.points, [rgb, depth]))
+        keypoints = self._placed(rgb, depth) if maps is None else soft_argmax(maps, self.temperature)
+        return Selection(maps, keypoints, sample(rgb, keypoints), sample(depth, keypoints))
 
-    def _maps(self, features: torch.Tensor) -> torch.Tensor | None:
+    def _maps(self, features: list[torch.Tensor]) -> torch.Tensor | None:
         if self.conv is None:
             return None
         if self.grouping == "relu":
-            groups = functional.relu(self.conv(features)).tensor_split(self.num_keypoints, dim=1)
+            groups = functional.relu(self.conv(torch.cat(features, dim=1))).tensor_split(self.num_keypoints, dim=1)
             return torch.stack([group.sum(dim=1) for group in groups], dim=1)
-        return keypoint_maps(features, self.conv.weight.flatten(1), self.num_keypoints)
+        weights = self.conv.weight.flatten(1).chunk(len(features), dim=1)  # each modality's: no copy of both is made
+        each = [keypoint_maps(f, weight, self.num_keypoints) for f, weight in zip(features, weights, strict=True)]
+        return torch.stack(each).sum(dim=0)  # [ASK-1] over the channels of both
 
-    def _placed(self, both: torch.Tensor) -> torch.Tensor:
+    def _placed(self, rgb: torch.Tensor, depth: torch.Tensor) -> torch.Tensor:
         if self.points == "strongest":
-            return strongest_cells(both, self.num_keypoints)
-        height, width = both.shape[2:]
+            return strongest_cells(torch.cat([rgb, depth], dim=1), self.num_keypoints)
+        height, width = rgb.shape[2:]
         if self.points == "grid":
-            fixed = grid_points(self.num_keypoints, (height, width)).to(both.device)
+            fixed = grid_points(self.num_keypoints, (height, width)).to(rgb.device)
         else:
             fixed = self.fixed * self.fixed.new_tensor([width - 1, height - 1])
-        return fixed.expand(len(both), -1, -1)
+        return fixed.expand(len(rgb), -1, -1)
 
 
 class VariationalInformation(nn.Module):

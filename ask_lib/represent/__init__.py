@@ -7,15 +7,11 @@
 ('pool5', 'relu5_2', 'flip:pool5', 'flip:relu5_2')
 """
 
+from ask_lib.represent.cross_layer import CrossLayer, extract_to_file
 from ask_lib.represent.extraction import extract
-from ask_lib.represent.representation import (
-    Coded,
-    Maps,
-    Pooled,
-    Representation,
-    SCDAPlus,
-    WithMirror,
-    as_it_is,
-)
+from ask_lib.represent.representation import Coded, Maps, Pooled, Representation, SCDAPlus, WithMirror, as_it_is
 
-__all__ = ["Coded", "Maps", "Pooled", "Representation", "SCDAPlus", "WithMirror", "as_it_is", "extract"]
+__all__ = [
+    "Coded", "CrossLayer", "Maps", "Pooled", "Representation", "SCDAPlus", "WithMirror", "as_it_is", "extract",
+    "extract_to_file",
+]  # fmt: skip

@@ -15,17 +15,16 @@ if TYPE_CHECKING:
     from ask_lib.train.loop import Task
 
     # Imported by name below: fingerprints follow this line.
-    from ask_lib.train.tasks import objects, rooms, toy  # noqa: F401
+    from ask_lib.train.tasks import ask, objects, rooms, toy  # noqa: F401
 
 C = TypeVar("C", bound="TrainConfig")
 
 EXPERIMENTS: dict[str, tuple[str, str]] = {
     "toy": ("toy", "Coloured shapes made on the fly: trains in seconds, needs no data."),
-    "objects_pretrain": (
-        "objects",
-        "The 16 object classes that judge nothing, 300 frames of each, for the network that ships.",
-    ),
+    "objects_pretrain": ("objects", "16 object classes that judge nothing, 300 frames each, for a network that ships."),
     "rooms_pretrain": ("rooms", "Scene classes of the rooms that no chapter looks at, for the networks that ship."),
+    "ask_nyudv2": ("ask", "ASK on NYU Depth v2, with its paper's settings; start=RUN/best.pt goes on from SUN RGB-D."),
+    "ask_sunrgbd": ("ask", "ASK on SUN RGB-D, with its paper's settings."),
 }
 """Name to the file that has the function, and what it is."""
 

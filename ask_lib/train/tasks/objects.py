@@ -15,7 +15,7 @@ from ask_lib.train.tasks.rooms import PRETRAIN, ROOMS_SPECS
 
 @experiment(replace(PRETRAIN, count=4800, test_count=480))
 def objects_pretrain(config: ClassificationConfig) -> Task:
-    """The 16 object classes that judge nothing, 300 frames of each, for the network that ships."""
+    """16 object classes that judge nothing, 300 frames each, for a network that ships."""
     from ask_lib.data.objects import Objects
     from ask_scenes.objects import TRAIN_CLASSES, VERSION, ObjectOptions
 
