@@ -6,13 +6,17 @@ of all that is random in training. Seed 0 chooses rate and regularisation, on va
 
     python -m experiments.ask_rooms                 # all rows, five draws
     python -m experiments.ask_rooms --rows NAME     # some of them
+
+Beside scores: the share of keypoints on key objects, and whether the correlation P of [ASK-11] ranks cells of key
+objects above others (AUC, 50 where it does not), with random weights, with the twins as they came, and after training.
+A cell is of a key object if most of its pixels are.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -24,7 +28,9 @@ from torch import nn
 
 from ask_lib.checks import check_choice
 from ask_lib.data.rooms import Rooms
-from ask_lib.evaluate.keypoints import hit_rate, label_shares, labels_under
+from ask_lib.evaluate.keypoints import cell_counts, hit_rate, label_shares, labels_under
+from ask_lib.methods.dlfs import correlation_map
+from ask_lib.models.ask import ASK
 from ask_lib.models.backbones import load_backbone
 from ask_lib.models.features import evaluating
 from ask_lib.models.two_stream import cut_encoder
@@ -35,8 +41,9 @@ from ask_lib.train.loop import Task
 from ask_scenes.rooms import LABELS, VERSION, RoomOptions
 from experiments import ask_rows
 from experiments.ask_nyudv2 import CHOOSERS, GAINS, GRID, ROWS
+from experiments.ask_points import CORRELATION, frame_auc
 from experiments.ask_rows import Regular, keypoints_of, row_config, row_task, train_row, trial
-from experiments.ask_streams import MODALITIES, Scenes, Stream
+from experiments.ask_streams import CPU, MODALITIES, Scenes, Stream
 from experiments.recording import KEPT, code_digest, kept, parser_of, run, save
 
 HERE = "ask_rooms"
@@ -45,15 +52,17 @@ LAYER, CHANNELS, CELLS = "layer3", 128, (8, 10)
 COUNTS = {"train": 200, "val": 100, "test": 200}
 SIZE = (120, 160)
 RATES = (1e-4, 1e-3)
-CHOOSES = 0
+CHOOSES, SEEDS = 0, (1, 2, 3, 4, 5)
+KEEP = ("validation", "test", "spread", "travel")
+BEFORE, RANDOM = "before training", "random weights"
 
 
 class Twin(Stream):
     """A shipped network cut at ``LAYER``, in the place of a stream that was fine-tuned."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, weights: str = "rooms", seed: int = 0) -> None:
         nn.Module.__init__(self)
-        self.lower, self.upper = cut_encoder(load_backbone(name, "rooms").network, LAYER)
+        self.lower, self.upper = cut_encoder(load_backbone(name, weights, seed=seed).network, LAYER)
         self.classify = nn.Linear(CHANNELS, len(LABELS))  # not used; its width is
 
 
@@ -89,15 +98,9 @@ class Draw:
         """As of `experiments.ask_rows.keep_maps`."""
         found = {}
         for modality, name in NETWORKS.items():
-            backbone = load_backbone(name, "rooms")
-            spec = {"image": InputSpec(kind="levels", mean=backbone.mean, std=backbone.std)}
-            each = [rooms.rgb if modality == "rgb" else rooms.hha() for rooms in self.rooms.values()]
-            levels = torch.cat(each)
-            lower = Twin(name).lower
+            levels = torch.cat([levels_of(rooms, modality) for rooms in self.rooms.values()])
             for suffix, images in (("", levels), (" mirrored", levels.flip(3))):
-                with evaluating(lower), torch.inference_mode():
-                    parts = [lower(prepare({"image": part}, spec)["image"]).half() for part in torch.split(images, 50)]
-                found[f"{modality}{suffix}"] = torch.cat(parts)
+                found[f"{modality}{suffix}"] = maps_of(Twin(name), name, images).half()
         return found
 
     def task(self, name: str, how: Regular) -> Task:
@@ -114,12 +117,61 @@ class Draw:
         return trial(self.task(name, how), self.config(name, how, rate), Path())
 
     def measured(self, name: str, how: Regular, rate: float, folder: Path) -> dict[str, Any]:
-        """A run, its score, and what its points lie on."""
-        task = self.task(name, how)
+        """A run, its score, and what its points and its correlation lie on."""
+        task, rooms = self.task(name, how), self.rooms["test"]
         found = train_row(task, self.config(name, how, rate), folder)
-        numbers = {key: found[key] for key in ("validation", "test", "spread", "travel") if key in found}
+        numbers: dict[str, Any] = {key: found[key] for key in KEEP if key in found}
         points = torch.cat(list(keypoints_of(task)))
-        return numbers | (on_objects(points, self.rooms["test"]) if points.shape[1] else {})
+        numbers |= on_objects(points, rooms) if points.shape[1] else {}
+        return numbers | ({"AUC": auc(row_correlation(task), rooms)} if name in CORRELATION else {})
+
+    def before(self, how: Regular) -> dict[str, Any]:
+        """AUC of both twins as they came and with random weights; the area of key objects, percent."""
+        rooms = self.rooms["test"]
+        return {
+            f"{BEFORE} AUC": auc(row_correlation(self.task(CORRELATION[0], how)), rooms),
+            f"{RANDOM} AUC": auc(random_correlation(rooms, self.seed), rooms),
+            "area": 100 * float(rooms.key_mask.double().mean()),
+        }
+
+
+def levels_of(rooms: Rooms, modality: str) -> torch.Tensor:
+    """RGB or HHA, as the networks of ``NETWORKS`` learned it, before their normalisation."""
+    return rooms.rgb if modality == "rgb" else rooms.hha()
+
+
+def maps_of(twin: Twin, name: str, levels: torch.Tensor) -> torch.Tensor:
+    """At ``LAYER``."""
+    backbone = load_backbone(name, "rooms")
+    spec = {"image": InputSpec(kind="levels", mean=backbone.mean, std=backbone.std)}
+    with evaluating(twin.lower), torch.inference_mode():
+        return torch.cat([twin.lower(prepare({"image": part}, spec)["image"]) for part in torch.split(levels, 50)])
+
+
+def row_correlation(task: Task) -> torch.Tensor:
+    """[ASK-11] P of the test frames, ``(N, h, w)``."""
+    assert task.test is not None and isinstance(task.network, ASK)
+    made, order = [], torch.split(torch.arange(len(task.test.labels)), 50)
+    with evaluating(task.network), torch.inference_mode():
+        for batch in task.test.batches(list(order), CPU):
+            made.append(correlation_map(*task.network.streams(*(batch.inputs[m].float() for m in MODALITIES))))
+    return torch.cat(made)
+
+
+def random_correlation(rooms: Rooms, seed: int) -> torch.Tensor:
+    """P of networks with random weights, ``(N, h, w)``."""
+    made = []
+    for modality, name in NETWORKS.items():
+        twin = Twin(name, "none", seed).eval()
+        with torch.inference_mode():
+            made.append(twin.upper(maps_of(twin, name, levels_of(rooms, modality))))
+    return correlation_map(*made)
+
+
+def auc(correlation: torch.Tensor, rooms: Rooms) -> float:
+    """Percent, mean over the frames that have cells of both kinds."""
+    kinds = cell_counts(rooms.key_mask.long(), CELLS, 2).argmax(dim=1)
+    return 100 * float(frame_auc(correlation, kinds).nanmean())
 
 
 def on_objects(points: torch.Tensor, rooms: Rooms) -> dict[str, float]:
@@ -131,21 +183,27 @@ def on_objects(points: torch.Tensor, rooms: Rooms) -> dict[str, float]:
     return {name: 100 * float(hit_rate(label_shares(found, each, 2), [1]).mean()) for name, each in pairs.items()}
 
 
-def differences(runs: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, float]]:
+def differences(runs: Mapping[str, Mapping[str, Any]], before: Mapping[str, float]) -> Iterator[tuple[str, float]]:
     """Every value of a draw, and what a row has more than another."""
+    yield from ((name, value) for name, value in before.items() if name != "seconds")
+    yield f"{BEFORE} AUC over random", before[f"{BEFORE} AUC"] - before[f"{RANDOM} AUC"]
     for name, numbers in runs.items():
         yield from ((f"{name} {key}", value) for key, value in numbers.items() if key not in ("validation", "seconds"))
         if "hits" in numbers:
             yield f"{name} hits over shuffled", numbers["hits"] - numbers["shuffled"]
             yield f"{name} hits over shuffled in class", numbers["hits"] - numbers["shuffled in class"]
-    for name, (after, before) in GAINS.items():
-        if after in runs and before in runs:
-            yield f"gain, {name}", runs[after]["test"] - runs[before]["test"]
+        if "AUC" in numbers:
+            yield f"{name} AUC over before", numbers["AUC"] - before[f"{BEFORE} AUC"]
+    for name, (more, less) in GAINS.items():
+        if more in runs and less in runs:
+            yield f"gain, {name}", runs[more]["test"] - runs[less]["test"]
 
 
-def values_of(draws: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
+def values_of(
+    draws: Sequence[Mapping[str, Mapping[str, Any]]], before: Sequence[Mapping[str, float]]
+) -> dict[str, Any]:
     """Mean, standard deviation and Student's interval over draws: ``NAME``, ``NAME std``, ``NAME low``, ..."""
-    held, values = [dict(differences(runs)) for runs in draws], {}
+    held, values = [dict(differences(*each)) for each in zip(draws, before, strict=True)], {}
     for name in held[0]:
         over = summarise([one[name] for one in held])
         values[name] = round(float(over["mean"] or 0), 4)
@@ -157,32 +215,23 @@ def record(args: argparse.Namespace) -> None:
     """Choose, run every row of every draw, and write results/ask_rooms.json."""
     for name in args.rows:
         check_choice("row", name, ROWS)
+    torch.set_num_threads(1)
     weights = [load_backbone(name, "rooms").weights for name in NETWORKS.values()]
     made_from = f"code {code_digest('experiments.ask_rooms')}, torch {torch.__version__}, {weights}, {COUNTS}"
     part = partial(kept, KEPT / HERE)
-    first = Draw(CHOOSES, args.root)
-    tried: dict[tuple[Regular, float], list[dict[str, Any]]] = {
-        (how, rate): [
-            part(f"{name}, {rate:g}, {how}", made_from, partial(first.tried, name, how, rate)) for name in CHOOSERS
-        ]
-        for how, rate in itertools.product(GRID, RATES)
-    }
+    tried = trials(part, made_from, Draw(CHOOSES, args.root))
     how, rate = max(tried, key=lambda each: fmean(one["validation"] for one in tried[each]))
     print(f"chosen: {how}, rate {rate:g}", flush=True)
-    made_from = f"{made_from}, {how}, {rate}"
     runs: dict[int, dict[str, dict[str, Any]]] = {}
+    before: dict[int, dict[str, Any]] = {}
     for seed in args.seeds:
-        draw = Draw(seed, args.root)
+        draw, key = Draw(seed, args.root), f"{made_from}, {how}, {rate}"
+        before[seed] = part(f"before {seed}", key, partial(draw.before, how))
         runs[seed] = {
-            name: part(
-                f"{name} {seed}", made_from, partial(draw.measured, name, how, rate, KEPT / HERE / f"{name} {seed}")
-            )
+            name: part(f"{name} {seed}", key, partial(draw.measured, name, how, rate, KEPT / HERE / f"{name} {seed}"))
             for name in args.rows
         }
-    every = [
-        *(one for both in tried.values() for one in both),
-        *(each for rows in runs.values() for each in rows.values()),
-    ]
+    every = [*tried.values(), *(rows.values() for rows in runs.values()), before.values()]
     save(
         args.out,
         HERE,
@@ -192,17 +241,27 @@ def record(args: argparse.Namespace) -> None:
         settings={"counts": COUNTS, "height": SIZE[0], "epochs": ask_rows.EPOCHS, "rate": rate, "chosen": asdict(how)},
         seeds=args.seeds,
         protocol="a seed is a draw of frames and of all that is random; validation frames choose the epoch, those of "
-        "another draw the regularisation; test frames are read once a run; intervals: Student's, over draws",
-        seconds=sum(each["seconds"] for each in every),
-        complete=set(args.rows) == set(ROWS),
-        values=values_of(list(runs.values())),
+        "another draw rate and regularisation; test frames are read once a run; intervals: Student's, over draws",
+        seconds=round(sum(float(each["seconds"]) for group in every for each in group), 1),
+        complete=set(args.rows) == set(ROWS) and set(SEEDS) <= set(args.seeds),
+        values=values_of(list(runs.values()), list(before.values())),
         details={"runs": {str(seed): rows for seed, rows in runs.items()}, "networks": weights},
     )
 
 
+def trials(part: Callable[..., dict[str, Any]], made_from: str, draw: Draw) -> dict[tuple[Regular, float], list[Any]]:
+    """What was tried to choose, and its runs."""
+    return {
+        (how, rate): [
+            part(f"{name}, {rate:g}, {how}", made_from, partial(draw.tried, name, how, rate)) for name in CHOOSERS
+        ]
+        for how, rate in itertools.product(GRID, RATES)
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line: returns the exit status."""
-    parser = parser_of("experiments.ask_rooms", __doc__, seeds=range(1, 6))
+    parser = parser_of("experiments.ask_rooms", __doc__, seeds=SEEDS)
     parser.add_argument("--rows", nargs="+", default=list(ROWS), metavar="NAME", help=f"of: {'; '.join(ROWS)}")
     parser.add_argument("--root", type=Path, default=None, help="cache folder of the frames; usually ~/.cache/ask_lib")
     return run(parser, record, arguments)
