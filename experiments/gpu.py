@@ -241,6 +241,7 @@ def percent(wrong: Sequence[Any]) -> float:
 ENTRIES = (
     Entry("gpu_training", "Training images a second, float32 and bfloat16", 0.5, train_rates),
     Entry("gpu_drawing", "Frames a second, and agreement with the CPU", 0.3, draw_scenes),
+    Entry("ask_gpu", "Lesson 07 at its gpu profile", 1, ("experiments.ask_gpu", "--device={device}", "--out={out}")),
 )
 PARTS = (
     Entry("gpu_tests", "Tests marked gpu", 0.1, run_tests, by=0.4),
