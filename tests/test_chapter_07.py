@@ -70,8 +70,8 @@ def test_the_loss_by_hand():
     loss, two = names["loss"], torch.tensor(2.0).log()
     wanted = {"main": two, "auxiliary": 2 * two, "information": 0.5, "correlation": 1 + 0 + 1 / 3}
     for term, value in wanted.items():
-        assert abs(float(getattr(loss, term)) - float(value)) < 1e-5
-    assert abs(float(loss.total) - (3 * float(two) + 0.05 + 0.4 / 3)) < 1e-5
+        assert abs(getattr(loss, term).item() - float(value)) < 1e-5
+    assert abs(loss.total.item() - (3 * float(two) + 0.05 + 0.4 / 3)) < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -172,10 +172,41 @@ def live(name: str) -> float:
     return float(guard["value"]) if "value" in guard else (guard["low"] + guard["high"]) / 2
 
 
+def lead(row: str, end: str = "") -> float:
+    """Of a row's points over shuffled ones, on key objects: the mean, or an end of its interval."""
+    return rooms(f"{row} hits over shuffled {end}".strip())
+
+
+POINTS = "global + local"
+LEARNED = [POINTS, *(f"{POINTS}, {losses}" for losses in ("L_C", "L_VI", "full"))]
+UNLEARNED = [f"{POINTS}, {points}" for points in ("grid", "random", "strongest")]
+ADDED = ("L_aux", "local features", "L_C", "L_VI", "both losses", "second scale")
 CLAIMS: dict[str, Callable[[], bool]] = {
     "in the paper points beside global features gain": lambda: (
         paper("RGB-D Global & Local (Full DLFS)") > paper("RGB-D Global (Laux)")
     ),
+    "rooms: ASK costs accuracy beside global features": lambda: rooms("gain, local features high") < 0,
+    "NYU: no part is a gain distinguishable from zero": lambda: max(nyu(f"gain, {part} low") for part in ADDED) <= 0,
+    "NYU: points are not distinguishable from none": lambda: holds_zero(nyu, "gain, local features"),
+    "rooms: with L_VI the points' lead is not distinguishable from zero": lambda: (
+        lead(LEARNED[2], "low") <= 0 <= lead(LEARNED[2], "high")
+        and lead(LEARNED[3], "low") <= 0 <= lead(LEARNED[3], "high")
+    ),
+    "rooms: by labels alone or with L_C they lead": lambda: min(lead(row, "low") for row in LEARNED[:2]) > 0,
+    "rooms: under L_VI they gather": lambda: (
+        max(rooms(f"{row} spread high") for row in LEARNED[2:]) < rooms(f"{LEARNED[0]} spread low")
+    ),
+    "rooms: L_C is not distinguishable from zero": lambda: holds_zero(rooms, "gain, L_C"),
+    "NYU: nor is either loss, nor both": lambda: all(
+        holds_zero(nyu, f"gain, {loss}") for loss in ("L_C", "L_VI", "both losses")
+    ),
+    "rooms: the strongest cells lie on key objects most often": lambda: (
+        rooms(f"{UNLEARNED[2]} hits low") > max(rooms(f"{row} hits high") for row in (*LEARNED, *UNLEARNED[:2]))
+    ),
+    "NYU: of the three controls only the strongest cells are told from ASK": lambda: (
+        [holds_zero(nyu, f"gain, over {points}") for points in ("grid", "random", "strongest")] == [True, True, False]
+    ),
+    "depth beside colour gains on both": lambda: min(rooms("gain, HHA low"), nyu("gain, HHA low")) > 0,
 }
 
 
