@@ -195,6 +195,24 @@ def where(shares: Mapping[str, torch.Tensor]) -> Frames:
     return found
 
 
+def by_class(placed: Frames, scene: torch.Tensor, classes: Sequence[str]) -> Frames:
+    """What of `where` is asked of each class: the area, keypoints of one row, and what they have more than others'.
+
+    Args:
+        placed: Of `where`.
+        scene: ``(N,)``, the frames' classes.
+        classes: Their names.
+    """
+    name = f"{CORRELATION[0]}, on objects"
+    asked = ("area, on objects", name, f"{name} over those{WHOSE[2]}", f"{name} over those{WHOSE[1]}")
+    found = {
+        f"{asks}, {label}": torch.where(scene == number, placed[asks], torch.nan)
+        for number, label in enumerate(classes)
+        for asks in asked
+    }
+    return {name: each for name, each in found.items() if each.isfinite().any()}
+
+
 def ranks(looks: Mapping[str, Sequence[Look]], kinds: torch.Tensor) -> Frames:
     """Figs. 5 and 10: AUC of P, of the others' mean P, and differences."""
     found: Frames = {}
@@ -264,7 +282,10 @@ def record(args: argparse.Namespace) -> None:
     height, width = looks[PLACES][0]["correlation"].shape[1:]
     truth = Truth(labels, study.scenes.labels[study.scenes.test], (height, width))
     shares = shares_of(looks, truth)
-    frames = where(shares) | ranks(looks, truth.kinds) | activation(looks, truth.kinds)
+    placed, table = where(shares), by_label(shares)
+    scene = study.scenes.labels[study.scenes.test]
+    frames = placed | ranks(looks, truth.kinds) | activation(looks, truth.kinds)
+    frames |= by_class(placed, scene, study.scenes.classes)
     save(
         args.out,
         "ask_points",
@@ -280,9 +301,9 @@ def record(args: argparse.Namespace) -> None:
         protocol=PROTOCOL,
         complete=set(SEEDS) <= set(args.seeds),
         seconds=round(sum(float(look["seconds"]) for each in looks.values() for look in each), 1),
-        values=dict(_values(frames)),
+        values=dict(_values(frames)) | dict(_label_values(table)),
         details={
-            "labels": by_label(shares),
+            "labels": table,
             "frames": {name: int(each.isfinite().sum()) for name, each in frames.items()},
         },
     )
@@ -294,6 +315,15 @@ def _values(frames: Frames) -> Iterator[tuple[str, float]]:
         found = interval(each)
         for end, value in (("", found.mean), (" low", found.low), (" high", found.high)):
             yield f"{name}{end}", round(value, 4)
+
+
+def _label_values(table: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, float]]:
+    """``LABEL, WHAT``, with ``low`` and ``high`` where there is an interval."""
+    for label, row in table.items():
+        for name, value in row.items():
+            numbers = value if isinstance(value, list) else [value]
+            for end, number in zip(("", " low", " high"), numbers, strict=False):
+                yield f"{label}, {name}{end}", number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

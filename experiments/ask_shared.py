@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +56,9 @@ def _mean_right(parts: Mapping[int, Mapping[str, Any]], labels: torch.Tensor) ->
     return 100 * torch.stack([rights(part["predicted"], labels) for part in parts.values()]).mean(dim=0)
 
 
-def parser_with_data(module: str, doc: str | None) -> argparse.ArgumentParser:
+def parser_with_data(module: str, doc: str | None, seeds: Sequence[int] = SEEDS) -> argparse.ArgumentParser:
     """A command's parser with ``--seeds`` and ``--out``, and where frames and weights lie."""
-    parser = parser_of(module, doc, seeds=SEEDS)
+    parser = parser_of(module, doc, seeds=seeds)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
         "--root", type=Path, default=REALDATA / "nyuv2", help="the folder with rgb/, depth/, labels.csv"

@@ -34,7 +34,7 @@ from experiments.ask_points import (  # fmt: skip
 from experiments.ask_rows import Regular, Row
 from experiments.ask_streams import Scenes
 from tests.realdata import realdata
-from tests.test_ask_experiment import WEIGHTS_FILE, draw_folder, make_small
+from tests.test_ask_experiment import SCENES, WEIGHTS_FILE, draw_folder, make_small
 
 ROW = "global + local, full"
 LOOKED = (ROW, "global + local, strongest", "global, spatial attention")
@@ -248,6 +248,12 @@ def test_from_runs_to_the_record(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert set(content["details"]["labels"]) == set(LABELS) - {"otherprop"}
     by_label = content["details"]["labels"]
     assert by_label["chair"][ROW] + by_label["sofa"][ROW] == pytest.approx(values[f"{ROW}, on objects"], abs=1e-3)
+    assert values[f"chair, {ROW}"] == by_label["chair"][ROW]
+    assert [values[f"chair, {ROW} over area{end}"] for end in ("", " low", " high")] == by_label["chair"][
+        f"{ROW} over area"
+    ]
+    each = [values[f"{ROW}, on objects, {name}"] for name in SCENES]  # of as many frames each
+    assert sum(each) / len(each) == pytest.approx(values[f"{ROW}, on objects"], abs=1e-3)
     for name in (RANDOM, PLACES, STREAMS, ROW):
         assert values[f"{name}, AUC low"] <= values[f"{name}, AUC"] <= values[f"{name}, AUC high"]
     for name in ("grid", "strongest", "attention, RGB", "attention, HHA", f"{ROW} of another class"):
