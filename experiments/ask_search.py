@@ -227,6 +227,7 @@ def _tried(
 def record(args: argparse.Namespace) -> None:
     """Run a stage."""
     torch.set_num_threads(args.threads)
+    torch.set_flush_denormal(True)  # late epochs are nearly twice as fast
     scenes = read_scenes(args.root, cache=args.cache)
     base = base_of(Study(scenes, args.weights))
     search = Search(scenes, args.weights, base)
