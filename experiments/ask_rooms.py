@@ -178,7 +178,8 @@ def auc(correlation: torch.Tensor, rooms: Rooms) -> float:
 
 def on_objects(points: torch.Tensor, rooms: Rooms) -> dict[str, float]:
     """Percent of keypoints on key objects: a frame's own, those of frames of other classes, of others of its class."""
-    found = labels_under(rooms.key_mask.long(), points, CELLS)
+    inside = points.clamp(torch.zeros(2), torch.tensor(CELLS[::-1]) - 1.0)  # those outside are on nothing
+    found = labels_under(rooms.key_mask.long(), inside, CELLS) * (points == inside).all(dim=2)
     same = rooms.label[:, None] == rooms.label
     own = torch.eye(len(same), dtype=torch.bool)
     pairs = {"hits": own, "shuffled": ~same, "shuffled in class": same & ~own}
