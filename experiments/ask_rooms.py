@@ -42,7 +42,7 @@ from ask_scenes.rooms import LABELS, VERSION, RoomOptions
 from experiments import ask_rows
 from experiments.ask_nyudv2 import CHOOSERS, GAINS, GRID, ROWS
 from experiments.ask_points import CORRELATION, frame_auc
-from experiments.ask_rows import Regular, keypoints_of, row_config, row_task, train_row, trial
+from experiments.ask_rows import Regular, Row, keypoints_of, row_config, row_task, train_row, trial
 from experiments.ask_streams import CPU, MODALITIES, Scenes, Stream
 from experiments.recording import KEPT, code_digest, kept, parser_of, run, save
 
@@ -73,6 +73,8 @@ class Draw:
         seed: Of the frames.
         root: Cache folder of the frames.
     """
+
+    rows: Mapping[str, Row] = ROWS
 
     def __init__(self, seed: int, root: Path | None) -> None:
         self.seed, self.root = seed, root
@@ -106,7 +108,7 @@ class Draw:
     def task(self, name: str, how: Regular) -> Task:
         """What a row trains."""
         streams = {modality: Twin(NETWORKS[modality]) for modality in MODALITIES}
-        return row_task(self.scenes, self.maps, streams, ROWS[name], how, self.seed)
+        return row_task(self.scenes, self.maps, streams, self.rows[name], how, self.seed)
 
     def config(self, name: str, how: Regular, rate: float) -> TrainConfig:
         """How it is trained."""
@@ -176,7 +178,8 @@ def auc(correlation: torch.Tensor, rooms: Rooms) -> float:
 
 def on_objects(points: torch.Tensor, rooms: Rooms) -> dict[str, float]:
     """Percent of keypoints on key objects: a frame's own, those of frames of other classes, of others of its class."""
-    found = labels_under(rooms.key_mask.long(), points, CELLS)
+    inside = points.clamp(torch.zeros(2), torch.tensor(CELLS[::-1]) - 1.0)  # those outside are on nothing
+    found = labels_under(rooms.key_mask.long(), inside, CELLS) * (points == inside).all(dim=2)
     same = rooms.label[:, None] == rooms.label
     own = torch.eye(len(same), dtype=torch.bool)
     pairs = {"hits": own, "shuffled": ~same, "shuffled in class": same & ~own}

@@ -78,6 +78,8 @@ def test_keypoints_on_key_objects_against_loops(rooms: Rooms):
     frames = [[hit for k, hit in others if k == n] for n in range(20)]
     found = on_objects(points, rooms)
     assert found["hits"] == pytest.approx(100 * sum(own) / 20)
+    outside = torch.cat([points, torch.full((20, 3, 2), 9.5)], dim=1)
+    assert on_objects(outside, rooms)["hits"] == pytest.approx(found["hits"] / 2)
     assert found["shuffled"] == pytest.approx(100 * sum(sum(each) / len(each) for each in frames) / 20)
 
 

@@ -129,6 +129,17 @@ def flowers(name: str) -> float:
     return float(read_result(RESULTS / "scda_flowers17.json")["values"][name])
 
 
+def held(run: str, name: str, sign: int) -> bool:
+    """Whether an interval of a run lies above zero, below it, or around it: sign 1, -1 or 0."""
+    values = read_result(RESULTS / f"{run}.json")["values"]
+    low, high = float(values[f"{name} low"]), float(values[f"{name} high"])
+    return (low > 0) - (high < 0) == sign
+
+
+def ask(run: str, name: str) -> float:
+    return float(read_result(RESULTS / f"ask_{run}.json")["values"][name])
+
+
 def zero(name: str) -> bool:
     """Whether a difference of the controls is not distinguishable from zero."""
     return controls(f"{name} low") <= 0 <= controls(f"{name} high")
@@ -140,6 +151,7 @@ def falling(*rows: str) -> bool:
     return found == sorted(found, reverse=True)
 
 
+CAM = "global + local, CAM"
 CLAIMS = {
     "Table 1: SCDA's box beats one of its size": lambda: all(
         controls(f"birds {size} box over centre box of its size low") > 0 for size in SIZES
@@ -221,6 +233,81 @@ CLAIMS = {
     ),
     "SCDA's mask lies worse than a centre mask of its area": lambda: pets("over centre mask of its area high") < 0,
     "and than one of the true area": lambda: pets("over centre mask of the true area high") < 0,
+    "ASK, Table I: HHA and few numbers help, a second scale costs, all else is zero": lambda: all(
+        held("ask_nyudv2", f"gain, {name}", {"HHA": 1, "few numbers a keypoint": 1, "second scale": -1}.get(name, 0))
+        for name in (
+            "HHA",
+            "L_aux",
+            "attention",
+            "local features",
+            "both losses",
+            "both losses, local",
+            "L_C",
+            "L_VI",
+            "few numbers a keypoint",
+            "second scale",
+        )
+    ),
+    "ASK: more than half of what lacks is missing with both streams joined": lambda: (
+        2 * (64.2 - ask("nyudv2", "global")) > 68.9 - ask("nyudv2", "global + local, full")
+    ),
+    "ASK, Table IV: every number's interval holds every other's mean": lambda: all(
+        ask("nyudv2", f"K = {one} low") < ask("nyudv2", f"K = {two}") < ask("nyudv2", f"K = {one} high")
+        for one in (0, 1, 3, 9, 16, 25, 36)
+        for two in (0, 1, 3, 9, 16, 25, 36)
+    ),
+    "ASK: of points that nobody learned only the strongest cells are worse": lambda: all(
+        held("ask_nyudv2", f"gain, over {name}", int(name == "strongest"))
+        for name in (
+            "grid",
+            "random",
+            "strongest",
+            "rgb keypoints",
+            "depth keypoints",
+            "grid, local",
+            "random, local",
+            "strongest, local",
+        )
+    ),
+    "ASK: on objects more than area, grid, other frames' points; less than strongest and attention": lambda: all(
+        held("ask_points", f"global + local, full, on objects over {name}", sign)
+        for sign, names in {
+            1: ("area", "grid", "those of another class", "those of the same class"),
+            -1: ("strongest", "attention, RGB", "attention, HHA"),
+        }.items()
+        for name in names
+    ),
+    "ASK: the losses pull keypoints off objects": lambda: (
+        ask("points", "global + local, on objects over those of the same class low")
+        > ask("points", "global + local, full, on objects over those of the same class high")
+    ),
+    "ASK: which objects": lambda: all(
+        held("ask_points", f"{name}, global + local, full over area", sign)
+        for sign, names in {1: ("bed", "chair", "sofa", "table"), -1: ("door", "picture")}.items()
+        for name in names
+    ),
+    "ASK, Fig. 5: no better than chance, and worse than others' mean; L_C adds less than a point": lambda: (
+        all(
+            ask("points", f"{name}, AUC low") <= 50 <= ask("points", f"{name}, AUC high")
+            for name in ("streams after stage 1", "global + local", "global + local, L_C", "global + local, full")
+        )
+        and held("ask_points", "streams after stage 1, AUC over others", -1)
+        and 0 < ask("points", "AUC, global + local, L_C over global + local") < 1
+    ),
+    "ASK, Fig. 7: activation favours objects, and losses move it by less than a point": lambda: all(
+        held("ask_points", f"global + local{losses}, CAM over object cells", 1)
+        and abs(
+            ask("points", f"global + local{losses}, CAM on objects") - ask("points", "global + local, CAM on objects")
+        )
+        < 1
+        for losses in ("", ", L_C", ", L_VI", ", full")
+    ),
+    "ASK on rooms: L_VI undoes what the class teaches keypoints, and costs": lambda: (
+        held("ask_rooms", "global + local hits over shuffled in class", 1)
+        and held("ask_rooms", "global + local, L_VI hits over shuffled in class", 0)
+        and held("ask_rooms", "gain, L_VI", -1)
+        and ask("rooms", "global + local, L_VI spread high") < ask("rooms", "global + local spread low")
+    ),
 }
 
 

@@ -27,7 +27,7 @@ class Schedule:
     Attributes:
         kind: ``constant``; ``cosine`` down to 0; ``step``: times ``factor`` every ``every`` epochs.
         warmup: Epochs (fractions allowed) of a linear rise at the start, whatever the kind.
-        factor: The step's factor; ASK's "reduced by a fraction of 0.9 every 80 epochs" may be 0.9, or 0.1 as its recipe.
+        factor: The step's factor; ASK's "reduced by a fraction of 0.9" may be 0.9, or 0.1 as its recipe has it.
         every: Epochs between steps.
     """
 
