@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from ask_lib.results import read_result
+from experiments.ask_errata import ERRATA
 from tools.project import ROOT, ToolError
 from tools.records import PAPERS, check_entry, ledger_lines, outcome, read_ledger, table_lines, with_roles
 from tools.results import RESULTS
@@ -301,6 +302,21 @@ CLAIMS = {
         )
         < 1
         for losses in ("", ", L_C", ", L_VI", ", full")
+    ),
+    "ASK, errata: accuracy moves with K channels without groups alone": lambda: all(
+        held("ask_rooms_errata", f"{name}, over ours", int(name == "K channels, no groups"))
+        for name in (*ERRATA, "global + local, two scales")
+    ),
+    "ASK, errata: no loss helps accuracy; mended L_C moves keypoints onto objects, printed not, L_VI off": lambda: (
+        all(
+            not held("ask_rooms_errata", name, 1)
+            for loss in ("L_C", "L_VI", "both losses")
+            for name in (loss, f"{loss}, {'floor 0.1' if loss == 'L_VI' else 'both signs as printed'}")
+        )
+        and held("ask_rooms_errata", "L_C, hits", 1)
+        and held("ask_rooms_errata", "L_C, both signs as printed, hits", 0)
+        and held("ask_rooms_errata", "L_VI, hits", -1)
+        and held("ask_rooms_errata", "L_VI, floor 0.1, hits", -1)
     ),
     "ASK on rooms: L_VI undoes what the class teaches keypoints, and costs": lambda: (
         held("ask_rooms", "global + local hits over shuffled in class", 1)
