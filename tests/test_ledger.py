@@ -318,6 +318,13 @@ CLAIMS = {
         and held("ask_rooms_errata", "L_VI, hits", -1)
         and held("ask_rooms_errata", "L_VI, floor 0.1, hits", -1)
     ),
+    "ASK, search: a smaller L_VI is best on validation, and the three do not differ on test": lambda: (
+        read_result(RESULTS / "ask_search.json")["details"]["chosen"]["learned"] == "learned, L_VI x 0.01"
+        and all(
+            held("ask_search", name, 0)
+            for name in ("learned over grid", "learned over attention", "grid over attention")
+        )
+    ),
     "ASK on rooms: L_VI undoes what the class teaches keypoints, and costs": lambda: (
         held("ask_rooms", "global + local hits over shuffled in class", 1)
         and held("ask_rooms", "global + local, L_VI hits over shuffled in class", 0)
