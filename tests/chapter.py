@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any, Protocol
 from ask_lib.show.record import Value, recorded_values
 from tools.execute import execute
 from tools.project import ROOT, read_json
+from tools.records import table_lines
+
+TABLE = re.compile(r"^```\{recorded-table\}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 class Runner(Protocol):
@@ -37,3 +41,9 @@ def in_markdown(notebook: dict[str, Any]) -> Iterator[str]:
     for cell in notebook["cells"]:
         if cell["cell_type"] == "markdown":
             yield "".join(cell["source"])
+
+
+def roles(text: str, role: str) -> list[str]:
+    """What a page's text asks of a role, once each; its ``{recorded-table}`` are written out first."""
+    whole = TABLE.sub(lambda table: "\n".join(table_lines(table[1].splitlines())), text)
+    return sorted(set(re.findall(r"\{" + role + r"\}`([^`]+)`", whole)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +16,6 @@ from tests.chapter import in_markdown, runner
 from tests.realdata import realdata
 from tools.expect import expected_of
 from tools.project import ROOT, ToolError, read_json
-from tools.results import result_text
 
 CHAPTER = ROOT / "notebooks" / "01_scda.ipynb"
 RESULTS = ROOT / "results"
@@ -86,22 +84,6 @@ def test_the_method_from_memory_is_whole_in_twelve_lines():
     for size in ((7, 10), (5, 5), (1, 9)):
         features = torch.rand(6, 8, *size, generator=draw).pow(4)
         assert torch.allclose(names["plain_scda"](features), scda(features), atol=1e-6)  # type: ignore[operator]
-
-
-def shown(role: str) -> list[str]:
-    text = "\n".join(in_markdown(read_json(CHAPTER)))
-    return sorted(set(re.findall(r"\{" + role + r"\}`([^`]+)`", text)))
-
-
-@pytest.mark.parametrize("profile", ["smoke", "book"])
-def test_every_value_that_the_text_shows_is_recorded(profile: str):
-    values = expected_of(profile)["01_scda"]
-    assert [name for name in shown("glue:text") if name.partition(":")[0] not in values] == []
-
-
-def test_every_recorded_number_of_the_text_exists():
-    recorded = shown("recorded")
-    assert len(recorded) > 10 and all(result_text(address)[0] for address in recorded)
 
 
 def objects(name: str) -> float:
@@ -194,7 +176,6 @@ def test_the_page_s_own_run_is_one_of_the_draws_that_the_record_expects(name: st
 def test_a_recorded_run_says_all_that_is_needed_to_repeat_it(name: str):
     recorded = read_json(RESULTS / f"{name}.json")
     assert recorded["command"].startswith("python -m ")
-    assert len(recorded["commit"]) >= 7 and not recorded["commit"].endswith("+changes")
     assert recorded["environment"]["torch"] and len(recorded["values"]) > 10
     assert "/work" not in (RESULTS / f"{name}.json").read_text()
 

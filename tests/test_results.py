@@ -11,7 +11,9 @@ import pytest
 
 from ask_lib.errors import ResultError
 from ask_lib.results import new_result, read_result, write_result
+from tests.chapter import in_markdown, roles
 from tools import results
+from tools.expect import expected_of
 from tools.project import ROOT, ToolError, read_json
 
 RECORDED = sorted((ROOT / "results").glob("*.json"))
@@ -36,6 +38,29 @@ def test_a_recorded_run_names_a_commit_of_this_history(path: Path):
     assert re.fullmatch(r"[0-9a-f]{7,40}", commit)
     history = whole_history()
     assert not history or any(each.startswith(commit) for each in history)
+
+
+CHAPTERS = {path.stem: "\n".join(in_markdown(read_json(path))) for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
+PAGES = CHAPTERS | {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "book").rglob("*.md"))}
+
+
+@pytest.mark.parametrize("text", PAGES.values(), ids=PAGES.keys())
+def test_every_recorded_or_printed_number_of_a_page_exists(text: str):
+    assert all(results.result_text(address)[0] for address in roles(text, "recorded"))
+    assert all(results.printed(address)[0] for address in roles(text, "published"))
+
+
+def test_the_numbers_of_a_recorded_table_are_found():
+    text = "{recorded}`a/x:.1f`\n```{recorded-table}\n| row | ours |\n| {0} | b/{1}:.1f |\nmean | y\n```\n"
+    assert roles(text, "recorded") == ["a/x:.1f", "b/y:.1f"]
+    assert min(len(roles(PAGES[name], "recorded")) for name in ("scda.md", "ask.md", "07_ask")) > 10
+
+
+@pytest.mark.parametrize("profile", ["smoke", "book"])
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_every_value_that_a_chapter_shows_is_expected(name: str, profile: str):
+    values = expected_of(profile).get(name, {})
+    assert [each for each in roles(CHAPTERS[name], "glue:text") if each.partition(":")[0] not in values] == []
 
 
 @pytest.mark.parametrize(
